@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+# Copyright: (c) 2026, DCM platform engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs the checks of this repository: one line on the screen for each, its output in build/logs, a summary in build/reports.
+
+The steps come from the tree: a lint step per pre-commit hook, a test step per folder of tests/ that holds tests, then the service
+and molecule. A failed step shows the end of its log; the others still run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import tomllib
+import xml.etree.ElementTree as ET
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+LOGS = ROOT / "build" / "logs"
+REPORTS = ROOT / "build" / "reports"
+VENV = ROOT / ".venv" / "bin"
+# Suites that are no part of `make test`, and the order of those that are: the cheapest first.
+NOT_TESTS = {"bench", "support"}
+ORDER = ["repo", "unit", "charts", "integration"]
+TAIL = 60
+
+
+@dataclass
+class Step:
+    """One check: how it is called, and where."""
+
+    name: str
+    command: list[str]
+    folder: Path = ROOT
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """What came of a step; this is what the summary holds."""
+
+    name: str
+    ok: bool
+    seconds: float
+    log: str
+    tests: int | None = None
+
+
+def lint_steps() -> list[Step]:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hooks = [hook["id"] for repo in config["repos"] for hook in repo["hooks"]]
+    return [Step(f"lint-{hook}", [str(VENV / "pre-commit"), "run", hook, "--all-files", "--color", "never"]) for hook in hooks]
+
+
+def pytest_step(name: str, python: Path, folder: Path, *arguments: str) -> Step:
+    return Step(name, [str(python), "-m", "pytest", f"--junitxml={REPORTS / name}.xml", *arguments], folder)
+
+
+def suites() -> list[str]:
+    found = {path.parent.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").glob("*/**/test_*.py")} - NOT_TESTS
+    return sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+
+
+def test_steps() -> list[Step]:
+    steps = [pytest_step(f"test-{suite}", VENV / "python", ROOT, f"tests/{suite}") for suite in suites()]
+    service = ROOT / "services"
+    steps.append(Step("bootstrap-services", [str(ROOT / "scripts" / "bootstrap"), "services/requirements-dev.lock", "services/.venv"]))
+    steps.append(Step("lint-services", [str(service / ".venv/bin/mypy")], service))
+    steps.append(pytest_step("test-services", service / ".venv/bin/python", service))
+    return [*steps, Step("test-molecule", [str(VENV / "molecule"), "test", "--all"])]
+
+
+def environment() -> dict[str, str]:
+    """Tools of the locked toolchain first; no settings of the caller's Ansible."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_", "PYTHON"))}
+    return {**inherited, "PATH": f"{VENV}{os.pathsep}{os.environ['PATH']}", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PY_COLORS": "0"}
+
+
+def run(step: Step) -> Outcome:
+    log = LOGS / f"{step.name}.log"
+    (REPORTS / f"{step.name}.xml").unlink(missing_ok=True)
+    print(f"{step.name:<22}", end="", flush=True)
+    start = time.monotonic()
+    with log.open("w", encoding="utf-8") as out:
+        out.write(f"$ {' '.join(step.command)}\n")
+        out.flush()
+        try:
+            code = subprocess.run(
+                step.command, cwd=step.folder, env={**environment(), **step.environment}, stdout=out, stderr=subprocess.STDOUT, check=False
+            ).returncode
+        except OSError as error:
+            out.write(f"{error}\n")
+            code = 127
+    seconds = time.monotonic() - start
+    outcome = Outcome(step.name, code == 0, round(seconds, 1), str(log.relative_to(ROOT)), tests_of(step.name))
+    print(f"{'ok' if outcome.ok else 'FAILED':<7}{seconds:7.1f} s{f'  {outcome.tests} tests' if outcome.tests else ''}", flush=True)
+    return outcome
+
+
+def tests_of(name: str) -> int | None:
+    report = REPORTS / f"{name}.xml"
+    if not report.exists():
+        return None
+    return sum(int(suite.get("tests", "0")) for suite in ET.parse(report).iter("testsuite"))  # noqa: S314 - written by pytest just now
+
+
+def show_failures(failed: list[Outcome]) -> None:
+    for outcome in failed:
+        print(f"\n--- {outcome.name}: the last {TAIL} lines of {outcome.log}")
+        print("\n".join((ROOT / outcome.log).read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]))
+
+
+def chosen(wanted: list[str], steps: list[Step]) -> list[Step]:
+    """Steps by name or by group: `lint` is every lint-…, `test-unit` itself."""
+    known = {step.name for step in steps}
+    for name in wanted:
+        if name not in known and not any(step.startswith(f"{name}-") for step in known):
+            sys.exit(f"no step is called {name}; there are: {', '.join(step.name for step in steps)}")
+    return [step for step in steps if not wanted or any(step.name == name or step.name.startswith(f"{name}-") for name in wanted)]
+
+
+def matrix() -> str:
+    """What the workflow computes its jobs from, in the form of GITHUB_OUTPUT."""
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
+    first, behind = (int(minor) for minor in re.fullmatch(r">=3\.(\d+),<3\.(\d+)", asked).groups())  # type: ignore[union-attr]
+    return f"pythons={json.dumps([f'3.{minor}' for minor in range(first, behind)])}"
+
+
+def write_summary(outcomes: list[Outcome]) -> None:
+    """Results by step; those of steps that did not run this time stay."""
+    path = REPORTS / "checks.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known.update({outcome.name: asdict(outcome) for outcome in outcomes})
+    path.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("steps", nargs="*", help="names of steps or of groups of them; all when none is given")
+    parser.add_argument("--list", action="store_true", help="print the steps")
+    parser.add_argument("--matrix", action="store_true", help="print the matrix of the workflow")
+    arguments = parser.parse_args()
+    if arguments.matrix:
+        print(matrix())
+        return 0
+    steps = chosen(arguments.steps, [*lint_steps(), *test_steps()])
+    if arguments.list:
+        print("\n".join(step.name for step in steps))
+        return 0
+    for folder in (LOGS, REPORTS):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not arguments.steps:
+        (REPORTS / "checks.json").unlink(missing_ok=True)
+    outcomes = [run(step) for step in steps]
+    write_summary(outcomes)
+    failed = [outcome for outcome in outcomes if not outcome.ok]
+    show_failures(failed)
+    total = sum(outcome.seconds for outcome in outcomes)
+    print(f"\n{len(outcomes) - len(failed)} of {len(outcomes)} checks passed in {total:.0f} s; summary: build/reports/checks.json")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
