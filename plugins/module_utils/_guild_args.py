@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, DCM platform engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The options that the guild modules share, and the way from them to a connection. Described in the doc fragment guild_connection."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
+
+try:
+    import psycopg  # noqa: F401
+    from ansible_collections.dcm.platform.plugins.module_utils._guild_forward import Tunnel, port_forward
+    from ansible_collections.dcm.platform.plugins.module_utils._guild_store import Access
+
+    PSYCOPG_ERROR: str | None = None
+except ImportError:
+    PSYCOPG_ERROR = traceback.format_exc()
+
+CONNECTION_OPTIONS: dict[str, dict[str, Any]] = {
+    "login_host": {"type": "str", "default": "127.0.0.1"},
+    "login_port": {"type": "int", "default": 5432},
+    "login_user": {"type": "str", "default": "postgres"},
+    "login_password": {"type": "str", "no_log": True},
+    "login_db": {"type": "str", "default": "dcm"},
+    "ssl_mode": {"type": "str", "default": "prefer", "choices": ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"]},
+    "ca_cert": {"type": "path", "aliases": ["ssl_rootcert"]},
+    "ssl_cert": {"type": "path"},
+    "ssl_key": {"type": "path"},
+    "lock_timeout": {"type": "float", "default": 2.0},
+    "statement_timeout": {"type": "float", "default": 60.0},
+    "access": {"type": "str", "default": "direct", "choices": ["direct", "port_forward"]},
+    "kubectl": {"type": "path", "default": "kubectl"},
+    "kubeconfig": {"type": "path"},
+    "context": {"type": "str"},
+    "forward_namespace": {"type": "str"},
+    "forward_service": {"type": "str"},
+}
+
+
+def require_psycopg() -> None:
+    if PSYCOPG_ERROR:
+        last = PSYCOPG_ERROR.strip().splitlines()[-1]
+        raise PlatformError(f"the Python package psycopg 3 is needed where the module runs: pip install 'psycopg[binary]' ({last})")
+
+
+@contextlib.contextmanager
+def open_access(options: Mapping[str, Any]) -> Iterator[Access]:
+    """Direct, or through a tunnel that lasts as long as the block; the host's name stays, for TLS."""
+    for name in ("lock_timeout", "statement_timeout"):
+        if options[name] <= 0:
+            raise PlatformError(f"{name}: {options[name]} must be more than 0 seconds")
+    if options["access"] == "direct":
+        yield Access(_parameters(options), options["lock_timeout"], options["statement_timeout"])
+        return
+    if not options["forward_namespace"] or not options["forward_service"]:
+        raise PlatformError("access: port_forward needs forward_namespace and forward_service")
+    tunnel = Tunnel(
+        options["kubectl"],
+        options["forward_namespace"],
+        options["forward_service"],
+        options["login_port"],
+        options["kubeconfig"],
+        options["context"],
+    )
+    with port_forward(tunnel) as port:
+        parameters = {**_parameters(options), "hostaddr": "127.0.0.1", "port": port}
+        yield Access(parameters, options["lock_timeout"], options["statement_timeout"])
+
+
+def _parameters(options: Mapping[str, Any]) -> dict[str, Any]:
+    names = {
+        "host": "login_host",
+        "port": "login_port",
+        "user": "login_user",
+        "password": "login_password",
+        "dbname": "login_db",
+        "sslmode": "ssl_mode",
+        "sslrootcert": "ca_cert",
+        "sslcert": "ssl_cert",
+        "sslkey": "ssl_key",
+    }
+    return {parameter: options[name] for parameter, name in names.items() if options[name] not in (None, "")}

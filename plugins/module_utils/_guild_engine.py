@@ -1,0 +1,230 @@
+# Copyright: (c) 2026, DCM platform engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The whole run: read, plan, apply, tell. Check mode stops after the plan and answers with the same keys."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from ansible_collections.dcm.platform.plugins.module_utils import _guild_control as control
+from ansible_collections.dcm.platform.plugins.module_utils import _guild_store as store
+from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.dcm.platform.plugins.module_utils._guild_fleet import Fleet
+from ansible_collections.dcm.platform.plugins.module_utils._guild_migrations import MigrationSet
+from ansible_collections.dcm.platform.plugins.module_utils._guild_model import (
+    CREATE,
+    ERASE,
+    MIGRATED,
+    NOTHING,
+    Current,
+    GuildPlan,
+    Outcome,
+    Tally,
+    Wanted,
+)
+from ansible_collections.dcm.platform.plugins.module_utils._guild_plan import PlanContext, diff_sides, plan_fleet, split_waves
+from ansible_collections.dcm.platform.plugins.module_utils._guild_progress import Progress
+from ansible_collections.dcm.platform.plugins.module_utils._guild_sql import Session
+
+DIFF_LINES = 500
+NAMED_FAILURES = 5
+OPTIONS = (
+    "service_role",
+    "service_password",
+    "migrate_all",
+    "connections",
+    "max_failures",
+    "waves",
+    "assume_empty",
+    "results",
+    "progress_file",
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything an operator can ask for."""
+
+    access: store.Access
+    wanted: Sequence[Wanted]
+    context: PlanContext
+    control: MigrationSet | None
+    run_id: str
+    actor: str
+    service_role: str = "dcm_service"
+    service_password: str | None = field(default=None, repr=False)
+    migrate_all: bool = False
+    connections: int = 4
+    max_failures: int = 10
+    waves: Sequence[str] = ()
+    check: bool = False
+    assume_empty: bool = False
+    results: str = "changed"
+    progress_file: str | None = None
+
+
+class Engine:
+    """One run."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.start = time.monotonic()
+        self.rows: list[dict[str, Any]] = []
+        self.failures: list[str] = []
+
+    def run(self) -> dict[str, Any]:
+        if self.request.check and self.request.assume_empty:
+            wanted = self.request.control
+            planned = control.ControlPlan(wanted.migrations if wanted else (), control.NEW_ROLE)
+            return self._predict(planned, self._plan(None, self.request.wanted))
+        try:
+            with self.request.access.connect("guild engine") as conn:
+                return self._converge(conn)
+        except psycopg.Error as problem:
+            raise PlatformError(f"Postgres refused: {' '.join(str(problem).split())} [{problem.sqlstate or 'connection'}]") from problem
+
+    def _converge(self, conn: store.Conn) -> dict[str, Any]:
+        planned = self._plan_control(conn)
+        if self.request.check:
+            registry = store.has_registry(conn)
+            return self._predict(planned, self._plan(conn if registry else None, self._wanted(conn if registry else None), conn))
+        if planned:
+            planned = control.apply_control(conn, lambda: self._plan_control(conn), self.request)
+        plans = self._plan(conn, self._wanted(conn))
+        self._refuse_early(plans)
+        return self._apply(conn, planned, plans)
+
+    def _plan_control(self, conn: store.Conn) -> control.ControlPlan:
+        request = self.request
+        return control.plan_control(conn, request.control, request.service_role, request.service_password, self._try_login)
+
+    def _try_login(self, role: str, password: str) -> bool:
+        parameters = {**self.request.access.parameters, "user": role, "password": password}
+        try:
+            store.Access(parameters).connect("guild engine").close()
+        except PlatformError:
+            return False
+        return True
+
+    def _wanted(self, conn: store.Conn | None) -> list[Wanted]:
+        """The guilds named, and with migrate_all every other one of the registry."""
+        named = list(self.request.wanted)
+        if not self.request.migrate_all or conn is None:
+            return named
+        ids = {guild.guild_id for guild in named}
+        registered = conn.execute("SELECT guild_id FROM dcm.guild ORDER BY guild_id")
+        return named + [Wanted(row[0], MIGRATED) for row in registered if row[0] not in ids]
+
+    def _plan(self, registry: store.Conn | None, wanted: Sequence[Wanted], catalog: store.Conn | None = None) -> list[GuildPlan]:
+        ids = [guild.guild_id for guild in wanted]
+        current: dict[int, Current] = store.read_current(registry, self.request.service_role, ids) if registry else {}
+        unknown = [guild_id for guild_id in ids if guild_id not in current]
+        asked = registry or catalog
+        orphans = store.read_orphans(asked, unknown) if asked else {}
+        return plan_fleet(
+            self.request.context, wanted, current, orphans, lambda guild_id: store.read_ledger(registry, guild_id) if registry else []
+        )
+
+    def _refuse_early(self, plans: Sequence[GuildPlan]) -> None:
+        """More refusals than failures allowed: nothing is started at all."""
+        refused = [plan for plan in plans if plan.refusal]
+        if 0 <= self.request.max_failures < len(refused):
+            named = "; ".join(f"guild {plan.guild_id}: {plan.refusal}" for plan in refused[:NAMED_FAILURES])
+            raise PlatformError(f"{len(refused)} of {len(plans)} guilds refused, nothing was changed: {named}")
+
+    def _predict(self, planned: control.ControlPlan, plans: Sequence[GuildPlan]) -> dict[str, Any]:
+        self._refuse_early(plans)
+        split_waves(plans, self.request.waves)
+        tally = Tally()
+        for plan in plans:
+            if plan.refusal:
+                tally.failed += 1
+            else:
+                tally.count(plan.action)
+            self._tell(Outcome(plan, error=plan.refusal))
+        return self._answer(planned, plans, tally, "")
+
+    def _apply(self, conn: store.Conn, planned: control.ControlPlan, plans: Sequence[GuildPlan]) -> dict[str, Any]:
+        request = self.request
+        session = Session(request.service_role, store.is_superuser(conn), request.run_id, request.actor)
+        progress = Progress(request.progress_file, sum(plan.action != NOTHING for plan in plans))
+
+        def tell(outcome: Outcome) -> None:
+            self._tell(outcome)
+            if outcome.plan.action != NOTHING:
+                progress.step(bool(outcome.error))
+
+        fleet = Fleet(request.access, session, request.connections, request.max_failures, tell)
+        asked = {guild.guild_id: guild for guild in self._wanted(conn)} if progress.total else {}
+        try:
+            tally = fleet.apply(split_waves(plans, request.waves), lambda ids: self._plan(conn, [asked[guild_id] for guild_id in ids]))
+        finally:
+            progress.close()
+        if progress.total or planned:
+            store.make_durable(conn, request.run_id, "run", json.dumps(tally.as_dict()), request.actor)
+        return self._answer(planned, plans, tally, fleet.trouble)
+
+    def _tell(self, outcome: Outcome) -> None:
+        plan, wanted = outcome.plan, self.request.results
+        if outcome.error:
+            self.failures.append(f"guild {plan.guild_id}: {outcome.error}")
+        if wanted == "all" or (outcome.error and wanted != "none") or (wanted == "changed" and plan.action != NOTHING):
+            self.rows.append(_row(outcome))
+
+    def _answer(self, planned: control.ControlPlan, plans: Sequence[GuildPlan], tally: Tally, trouble: str) -> dict[str, Any]:
+        done = tally.created + tally.migrated + tally.updated + tally.erased
+        return {
+            "changed": bool(done or planned),
+            "run_id": self.request.run_id,
+            "version": self.request.context.migrations.version,
+            "control": {
+                "version": self.request.control.version if self.request.control else "",
+                "applied": [migration.version for migration in planned.migrations],
+                "service_role": list(planned.role_steps),
+            },
+            "totals": {"wanted": len(plans), **tally.as_dict()},
+            "guilds": self.rows,
+            "seconds": round(time.monotonic() - self.start, 3),
+            "failure": self._failure(tally, len(plans), trouble),
+            "diff": _diff(planned, plans),
+        }
+
+    def _failure(self, tally: Tally, total: int, trouble: str) -> str:
+        if not tally.failed and not tally.not_started:
+            return ""
+        parts = [f"{tally.failed} of {total} guilds failed"]
+        if tally.not_started:
+            parts.append(f"{tally.not_started} were not started")
+        named = [*self.failures[:NAMED_FAILURES], *(["…"] if len(self.failures) > NAMED_FAILURES else []), *([trouble] if trouble else [])]
+        return f"{', '.join(parts)}: {'; '.join(named)}. The same command again resumes."
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    plan = outcome.plan
+    return {
+        "id": str(plan.guild_id),
+        "action": plan.action,
+        "state": plan.before.state if outcome.error and plan.before else ("" if outcome.error and plan.action == CREATE else plan.state),
+        "plan": plan.plan,
+        "placement": plan.placement,
+        "version_before": plan.before.version if plan.before else "",
+        "version": (plan.before.version if plan.before else "") if outcome.error or plan.action == ERASE else plan.version,
+        "seconds": round(outcome.seconds, 4),
+        "error": outcome.error,
+    }
+
+
+def _diff(planned: control.ControlPlan, plans: Sequence[GuildPlan]) -> dict[str, str]:
+    changed = [plan for plan in plans if plan.action != NOTHING]
+    sides = [diff_sides(plan) for plan in changed[:DIFF_LINES]]
+    before, after = "".join(side[0] for side in sides), "".join(side[1] for side in sides)
+    after += "".join(f"control schema: migration {migration.version}_{migration.name}\n" for migration in planned.migrations)
+    after += "".join(f"service role: {step}\n" for step in planned.role_steps)
+    if len(changed) > DIFF_LINES:
+        after += f"and {len(changed) - DIFF_LINES:,} more guilds\n"
+    return {"before": before, "after": after}

@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, DCM platform engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Many guilds over few connections: threads that wait for Postgres, a queue, and rules for when to stop."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.dcm.platform.plugins.module_utils._guild_model import NOTHING, GuildPlan, Outcome, Tally
+from ansible_collections.dcm.platform.plugins.module_utils._guild_run import run_guild
+from ansible_collections.dcm.platform.plugins.module_utils._guild_sql import Session
+from ansible_collections.dcm.platform.plugins.module_utils._guild_store import Access, Conn
+
+CONNECT_TRIES = 5
+Replan = Callable[[Sequence[int]], list[GuildPlan]]
+Told = Callable[[Outcome], None]
+
+
+class Fleet:
+    """Applies plans; every outcome is told once, the last word about that guild."""
+
+    def __init__(self, access: Access, session: Session, connections: int, max_failures: int, tell: Told) -> None:
+        self.access = access
+        self.session = session
+        self.connections = connections
+        self.max_failures = max_failures
+        self.tell = tell
+        self.tally = Tally()
+        self.trouble = ""
+
+    def apply(self, waves: Sequence[Sequence[GuildPlan]], replan: Replan) -> Tally:
+        """A wave starts only when everything before it went well."""
+        for wave in waves:
+            if self.trouble or (self.tally.failed and len(waves) > 1):
+                self.tally.not_started += len(wave)
+                continue
+            again = self._pass(wave, last=False)
+            if again:
+                fresh = replan([plan.guild_id for plan in again])
+                reasons = {outcome.guild_id for outcome in again}
+                self._pass([plan for plan in fresh if plan.guild_id in reasons], last=True)
+        return self.tally
+
+    def _pass(self, plans: Sequence[GuildPlan], last: bool) -> list[GuildPlan]:
+        again: list[GuildPlan] = []
+        todo = self._settle(plans)
+        left = len(todo)
+        work = _Work(self.access, self.session, todo)
+        for outcome in work.outcomes(min(self.connections, len(todo)), self._stopping):
+            left -= 1
+            if outcome.again and not last:
+                again.append(outcome.plan)
+            else:
+                self._count(outcome)
+        self.tally.not_started += left
+        self.trouble = self.trouble or (str(work.trouble) if work.trouble and left else "")
+        return again
+
+    def _settle(self, plans: Sequence[GuildPlan]) -> list[GuildPlan]:
+        """Refused and finished guilds need no connection."""
+        todo = []
+        for plan in plans:
+            if plan.refusal or plan.action == NOTHING:
+                self._count(Outcome(plan, error=plan.refusal))
+            else:
+                todo.append(plan)
+        return todo
+
+    def _count(self, outcome: Outcome) -> None:
+        if outcome.error:
+            self.tally.failed += 1
+        else:
+            self.tally.count(outcome.plan.action)
+        self.tell(replace(outcome, again=False))
+
+    def _stopping(self) -> bool:
+        return self.max_failures >= 0 and self.tally.failed > self.max_failures
+
+
+class _Work:
+    """One pass over a queue of plans. A thread without a connection leaves the queue to the others."""
+
+    def __init__(self, access: Access, session: Session, plans: Sequence[GuildPlan]) -> None:
+        self.access = access
+        self.session = session
+        self.waiting = deque(plans)
+        self.results: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self.stop = threading.Event()
+        self.trouble: Exception | None = None
+
+    def outcomes(self, connections: int, stopping: Callable[[], bool]) -> Iterator[Outcome]:
+        for _number in range(connections):
+            threading.Thread(target=self._thread, daemon=True).start()
+        running = connections
+        while running:
+            result = self.results.get()
+            if result is None:
+                running -= 1
+                continue
+            yield result
+            if stopping():
+                self.stop.set()
+
+    def _thread(self) -> None:
+        conn: Conn | None = None
+        try:
+            while self.waiting and not self.stop.is_set():
+                if conn is None or conn.broken:
+                    conn = self._connect()
+                try:
+                    plan = self.waiting.popleft()
+                except IndexError:
+                    break
+                self.results.put(run_guild(conn, plan, self.session))
+        except Exception as problem:  # noqa: BLE001 - a thread cannot raise: the fleet tells it
+            self.trouble = problem
+        finally:
+            if conn is not None:
+                conn.close()
+            self.results.put(None)
+
+    def _connect(self) -> Conn:
+        """A restarting server gets some seconds."""
+        for attempt in range(CONNECT_TRIES - 1):
+            try:
+                return self.access.connect("guild worker")
+            except PlatformError:
+                self.stop.wait(2**attempt * 0.25)
+        return self.access.connect("guild worker")

@@ -1,0 +1,209 @@
+# Copyright: (c) 2026, DCM platform engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The text that is sent for one guild: one multi-statement string, so one round trip and one transaction. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ansible_collections.dcm.platform.plugins.module_utils._guild_ids import app_role, owner_role, schema_name
+from ansible_collections.dcm.platform.plugins.module_utils._guild_model import CREATE, ONBOARDING, SUSPENDED, Current, GuildPlan, Segment
+from psycopg import sql
+
+DEFAULT_RIGHTS = """
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES REVOKE USAGE ON TYPES FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO {app};
+ALTER DEFAULT PRIVILEGES GRANT USAGE ON TYPES TO {app};
+ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {app};
+ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO {app};
+"""
+FORGET_DEFAULT_RIGHTS = """
+ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT EXECUTE ON FUNCTIONS TO PUBLIC;
+ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT USAGE ON TYPES TO PUBLIC;
+ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE EXECUTE ON FUNCTIONS FROM {app};
+ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE USAGE ON TYPES FROM {app};
+ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE SELECT, INSERT, UPDATE, DELETE ON TABLES FROM {app};
+ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE USAGE ON SEQUENCES FROM {app};
+"""
+CREATE_GUILD = """
+CREATE ROLE {owner} NOLOGIN;
+CREATE ROLE {app} NOLOGIN;
+{join}
+CREATE SCHEMA {schema} AUTHORIZATION {owner};
+GRANT USAGE ON SCHEMA {schema} TO {app};
+GRANT {app} TO {service};
+SET LOCAL ROLE {owner};
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who does the work."""
+
+    service_role: str
+    superuser: bool
+    run_id: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A text for one transaction, and where in it the migrations begin."""
+
+    text: str
+    body_at: int = 0
+
+
+def _names(guild_id: int, session: Session) -> dict[str, sql.Composable]:
+    owner = sql.Identifier(owner_role(guild_id))
+    return {
+        "schema": sql.Identifier(schema_name(guild_id)),
+        "owner": owner,
+        "app": sql.Identifier(app_role(guild_id)),
+        "service": sql.Identifier(session.service_role),
+        "id": sql.Literal(guild_id),
+        "join": sql.SQL("") if session.superuser else sql.SQL("GRANT {} TO CURRENT_USER;").format(owner),
+        "leave": sql.SQL("") if session.superuser else sql.SQL("REVOKE {} FROM CURRENT_USER;").format(owner),
+    }
+
+
+def _text(parts: Sequence[sql.Composable]) -> str:
+    return sql.Composed(parts).as_string(None)
+
+
+def claim(guild_id: int, state: str | None, digest: str | None) -> sql.Composed:
+    return sql.SQL("SELECT dcm.claim_guild({}, {}, {});").format(guild_id, state, digest)
+
+
+def body_of(segment: Segment) -> str:
+    return "\n;\n".join(migration.up for migration in segment.migrations)
+
+
+def create_script(plan: GuildPlan, segment: Segment, state: str, session: Session) -> Script:
+    """Roles, schema, rights and the first migrations of a new guild."""
+    names = _names(plan.guild_id, session)
+    head = _text(
+        [
+            claim(plan.guild_id, None, None),
+            sql.SQL(CREATE_GUILD).format(**names),
+            sql.SQL(DEFAULT_RIGHTS).format(**names),
+            sql.SQL("SET LOCAL search_path = {schema};").format(**names),
+        ]
+    )
+    body = body_of(segment)
+    tail = _text(
+        [
+            sql.SQL("\n;SET LOCAL ROLE NONE; {leave}").format(**names),
+            sql.SQL(
+                "INSERT INTO dcm.guild (guild_id, state, plan, placement, schema_version, ledger_digest) VALUES ({}, {}, {}, {}, {}, {});"
+            ).format(plan.guild_id, state, plan.plan, plan.placement, segment.version, segment.digest),
+            *_ledger(plan.guild_id, segment),
+            _audit(plan, "onboarded", {"version": segment.version, "plan": plan.plan, "placement": plan.placement}, session),
+        ]
+    )
+    return Script(head + body + tail, len(head))
+
+
+def migrate_script(plan: GuildPlan, segment: Segment, since: tuple[str, str], state: str, session: Session) -> Script:
+    """Some more migrations for a guild that exists; since = its state and digest now."""
+    names = _names(plan.guild_id, session)
+    head = _text(
+        [claim(plan.guild_id, *since), sql.SQL("{join} SET LOCAL ROLE {owner}; SET LOCAL search_path = {schema};").format(**names)]
+    )
+    body = body_of(segment)
+    tail = _text([sql.SQL("\n;SET LOCAL ROLE NONE; {leave}").format(**names)]) + record(plan, segment, state, session)
+    return Script(head + body + tail, len(head))
+
+
+def record(plan: GuildPlan, segment: Segment, state: str, session: Session) -> str:
+    """What a segment leaves in registry, ledger and audit log."""
+    statement = (
+        "UPDATE dcm.guild SET state = {}, plan = {}, schema_version = {}, ledger_digest = {}, updated_at = now() WHERE guild_id = {};"
+    )
+    return _text(
+        [
+            *_ledger(plan.guild_id, segment),
+            sql.SQL(statement).format(state, plan.plan, segment.version, segment.digest, plan.guild_id),
+            *_membership(plan, session),
+            _audit(plan, "migrated", {"version": segment.version}, session),
+        ]
+    )
+
+
+def _ledger(guild_id: int, segment: Segment) -> list[sql.Composable]:
+    if not segment.migrations:
+        return []
+    rows = [sql.SQL("({}, {}, {})").format(guild_id, m.version, m.checksum) for m in segment.migrations]
+    return [sql.SQL("INSERT INTO dcm.guild_migration (guild_id, version, checksum) VALUES {};").format(sql.SQL(", ").join(rows))]
+
+
+def _membership(plan: GuildPlan, session: Session) -> list[sql.Composable]:
+    """A suspended guild is out of the services' reach, whatever the services believe."""
+    names = _names(plan.guild_id, session)
+    if plan.state == SUSPENDED:
+        return [sql.SQL("REVOKE {app} FROM {service};").format(**names)] if plan.before and plan.before.has_member else []
+    return [sql.SQL("GRANT {app} TO {service};").format(**names)] if plan.grant_member and plan.action != CREATE else []
+
+
+def update_script(plan: GuildPlan, before: Current, session: Session) -> Script:
+    """State, plan and membership only."""
+    action = "updated" if plan.state == before.state else ("suspended" if plan.state == SUSPENDED else "resumed")
+    statement = "UPDATE dcm.guild SET state = {}, plan = {}, updated_at = now() WHERE guild_id = {};"
+    return Script(
+        _text(
+            [
+                claim(plan.guild_id, before.state, before.digest),
+                sql.SQL(statement).format(plan.state, plan.plan, plan.guild_id),
+                *_membership(plan, session),
+                _audit(plan, action, {"plan": plan.plan, "plan_before": before.plan}, session),
+            ]
+        )
+    )
+
+
+def erase_script(plan: GuildPlan, before: Current, session: Session) -> Script:
+    """The schema object by object without CASCADE, then the roles, then the registry."""
+    names = _names(plan.guild_id, session)
+    roles = [sql.SQL(FORGET_DEFAULT_RIGHTS).format(**names)] if before.has_owner and before.has_app else []
+    roles += [sql.SQL("DROP ROLE {app};").format(**names)] if before.has_app else []
+    roles += [sql.SQL("DROP ROLE {owner};").format(**names)] if before.has_owner else []
+    return Script(
+        _text(
+            [
+                claim(plan.guild_id, before.state, before.digest),
+                sql.SQL("{join}" if before.has_owner else "").format(**names),
+                sql.SQL("SELECT dcm.drop_guild_schema({id});").format(**names),
+                *roles,
+                sql.SQL("DELETE FROM dcm.guild_migration WHERE guild_id = {id};").format(**names),
+                sql.SQL("DELETE FROM dcm.guild WHERE guild_id = {id};").format(**names),
+                sql.SQL("INSERT INTO dcm.guild_erasure (guild_id, schema_version) VALUES ({}, {});").format(plan.guild_id, before.version),
+                _audit(plan, "erased", {"version": before.version}, session),
+            ]
+        )
+    )
+
+
+def _audit(plan: GuildPlan, action: str, detail: dict[str, str], session: Session) -> sql.Composed:
+    return sql.SQL("INSERT INTO dcm.audit_log (run_id, guild_id, action, detail, actor) VALUES ({}, {}, {}, {}, {});").format(
+        session.run_id, plan.guild_id, action, json.dumps(detail), session.actor
+    )
+
+
+def state_after(plan: GuildPlan, index: int) -> str:
+    """A guild is 'onboarding' until its last segment is in."""
+    if index + 1 < len(plan.segments) and (plan.before is None or plan.before.state == ONBOARDING):
+        return ONBOARDING
+    return plan.state if index + 1 == len(plan.segments) or plan.before is None else plan.before.state
+
+
+def locate(script: Script, segment: Segment, position: int) -> str:
+    """File and line of a server's error position (counted in characters, from 1)."""
+    offset = position - 1 - script.body_at
+    for migration in segment.migrations:
+        if 0 <= offset < len(migration.up):
+            return f"{migration.file}, line {migration.up_line + migration.up.count(chr(10), 0, offset)}"
+        offset -= len(migration.up) + len("\n;\n")
+    return ""
