@@ -42,7 +42,7 @@ test: bootstrap ## run every check and test; logs in build/logs, summary in buil
 
 .PHONY: test-%
 test-%: bootstrap ## run one suite: test-repo, test-unit, test-charts, test-integration, test-services, test-molecule
-	@scripts/checks.py $(if $(filter services,$*),bootstrap-services) test-$*
+	@scripts/checks.py test-$*
 
 .PHONY: lint
 lint: bootstrap ## run the linters and type checkers alone

@@ -26,11 +26,13 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / "build" / "logs"
 REPORTS = ROOT / "build" / "reports"
-VENV = ROOT / ".venv" / "bin"
+VENV = (ROOT / ".venv").resolve() / "bin"
 # Suites that are no part of `make test`, and the order of those that are: the cheapest first.
 NOT_TESTS = {"bench", "support"}
 ORDER = ["repo", "unit", "charts", "integration"]
-TAIL = 60
+# Suites that start no server and run no chart.
+BARE = {"repo", "unit"}
+TAIL = 40
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Step:
     name: str
     command: list[str]
     folder: Path = ROOT
-    environment: dict[str, str] = field(default_factory=dict)
+    needs: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -60,8 +62,9 @@ def lint_steps() -> list[Step]:
     return [Step(f"lint-{hook}", [str(VENV / "pre-commit"), "run", hook, "--all-files", "--color", "never"]) for hook in hooks]
 
 
-def pytest_step(name: str, python: Path, folder: Path, *arguments: str) -> Step:
-    return Step(name, [str(python), "-m", "pytest", f"--junitxml={REPORTS / name}.xml", *arguments], folder)
+def suite_step(suite: str, *needs: str) -> Step:
+    name = f"test-{suite}"
+    return Step(name, [str(VENV / "python"), "-m", "pytest", f"--junitxml={REPORTS / name}.xml", f"tests/{suite}"], ROOT, list(needs))
 
 
 def suites() -> list[str]:
@@ -70,18 +73,33 @@ def suites() -> list[str]:
 
 
 def test_steps() -> list[Step]:
-    steps = [pytest_step(f"test-{suite}", VENV / "python", ROOT, f"tests/{suite}") for suite in suites()]
+    binaries = Step("test-binaries", [str(VENV / "ansible-playbook"), "tests/support/binaries.yml"])
+    bare = [suite_step(suite) for suite in suites() if suite in BARE]
+    others = [suite_step(suite, binaries.name) for suite in suites() if suite not in BARE]
+    return [*bare, binaries, *others, *service_steps(), Step("test-molecule", [str(VENV / "molecule"), "test", "--all"])]
+
+
+def service_steps() -> list[Step]:
+    """The service has a toolchain of its own."""
     service = ROOT / "services"
-    steps.append(Step("bootstrap-services", [str(ROOT / "scripts" / "bootstrap"), "services/requirements-dev.lock", "services/.venv"]))
-    steps.append(Step("lint-services", [str(service / ".venv/bin/mypy")], service))
-    steps.append(pytest_step("test-services", service / ".venv/bin/python", service))
-    return [*steps, Step("test-molecule", [str(VENV / "molecule"), "test", "--all"])]
+    python = service / ".venv/bin/python"
+    venv = Step("test-services-venv", ["../scripts/bootstrap", ".venv", "requirements-dev.lock"], service)
+    types = Step("test-services-types", [str(python), "-m", "mypy"], service, [venv.name])
+    report = f"--junitxml={REPORTS / 'test-services-suite'}.xml"
+    return [venv, types, Step("test-services-suite", [str(python), "-m", "pytest", report], service, [venv.name])]
 
 
 def environment() -> dict[str, str]:
-    """Tools of the locked toolchain first; no settings of the caller's Ansible."""
+    """Tools of the locked toolchain first, the programs of the tests, and no settings of the caller's Ansible."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_", "PYTHON"))}
-    return {**inherited, "PATH": f"{VENV}{os.pathsep}{os.environ['PATH']}", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PY_COLORS": "0"}
+    programs = {"DCM_TEST_KUBE_BIN": str(ROOT / "build/bin/kube"), "DCM_TEST_HELM": str(ROOT / "build/bin/helm/helm")}
+    return {
+        **programs,
+        **inherited,
+        "PATH": f"{VENV}{os.pathsep}{os.environ['PATH']}",
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "PY_COLORS": "0",
+    }
 
 
 def run(step: Step) -> Outcome:
@@ -94,7 +112,7 @@ def run(step: Step) -> Outcome:
         out.flush()
         try:
             code = subprocess.run(
-                step.command, cwd=step.folder, env={**environment(), **step.environment}, stdout=out, stderr=subprocess.STDOUT, check=False
+                step.command, cwd=step.folder, env=environment(), stdout=out, stderr=subprocess.STDOUT, check=False
             ).returncode
         except OSError as error:
             out.write(f"{error}\n")
@@ -119,12 +137,14 @@ def show_failures(failed: list[Outcome]) -> None:
 
 
 def chosen(wanted: list[str], steps: list[Step]) -> list[Step]:
-    """Steps by name or by group: `lint` is every lint-…, `test-unit` itself."""
-    known = {step.name for step in steps}
+    """Steps by name or by group: `lint` is every lint-…, `test-services` its three steps."""
+    known = {step.name: step for step in steps}
     for name in wanted:
         if name not in known and not any(step.startswith(f"{name}-") for step in known):
-            sys.exit(f"no step is called {name}; there are: {', '.join(step.name for step in steps)}")
-    return [step for step in steps if not wanted or any(step.name == name or step.name.startswith(f"{name}-") for name in wanted)]
+            sys.exit(f"no step is called {name}; there are: {', '.join(known)}")
+    taken = {step for step in known if not wanted or any(step == name or step.startswith(f"{name}-") for name in wanted)}
+    taken.update(need for name in list(taken) for need in known[name].needs)
+    return [step for step in steps if step.name in taken]
 
 
 def matrix() -> str:
