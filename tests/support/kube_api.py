@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import datetime
+import datetime as dt
+import http.client
 import ipaddress
 import os
 import pathlib
@@ -21,10 +22,9 @@ import socket
 import ssl
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Self
 
 import pytest
 import yaml
@@ -40,7 +40,7 @@ SERVICE_RANGE = "10.253.0.0/24"
 def kube_bin() -> pathlib.Path:
     """The directory with the Kubernetes programs, or an error that says how to get one."""
     folder = os.environ.get("DCM_TEST_KUBE_BIN", "")
-    missing = [name for name in PROGRAMS if not folder or not os.access(os.path.join(folder, name), os.X_OK)]
+    missing = [name for name in PROGRAMS if not folder or not os.access(pathlib.Path(folder, name), os.X_OK)]
     if missing:
         raise RuntimeError(
             f"DCM_TEST_KUBE_BIN={folder!r} does not hold {', '.join(missing)}. "
@@ -66,20 +66,38 @@ class Authority:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dcm-test-ca")])
-        builder = self._builder(self._name, self._key.public_key()).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        usage = dict.fromkeys(
+            (
+                "digital_signature",
+                "content_commitment",
+                "key_encipherment",
+                "data_encipherment",
+                "key_agreement",
+                "encipher_only",
+                "decipher_only",
+            ),
+            False,
+        )
+        builder = (
+            self._builder(self._name, self._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), critical=True)
+        )
         self._certificate = builder.sign(self._key, hashes.SHA256())
         self.path = self._store("ca", self._key, self._certificate)[0]
 
     def _builder(self, name: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.timezone.utc)
+        now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(self._name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + datetime.timedelta(days=2))
+            .not_valid_before(now - dt.timedelta(minutes=5))
+            .not_valid_after(now + dt.timedelta(days=2))
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
 
     def _store(self, stem: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> tuple[pathlib.Path, pathlib.Path]:
@@ -120,7 +138,7 @@ class KubeApi:
         self.url = ""
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
 
-    def __enter__(self) -> KubeApi:
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:
@@ -140,12 +158,14 @@ class KubeApi:
         self._write_kubeconfig()
         self._start_etcd(etcd_client, etcd_peer)
         self._start_api_server(port, etcd_client)
-        self._wait_ready()
+        self._wait_ready(port)
         self._start_controllers()
 
     def _spawn(self, program: str, *arguments: str) -> None:
-        with open(self.folder / f"{program}.log", "wb") as log:
-            process = subprocess.Popen([str(self.bin / program), *arguments], stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        with (self.folder / f"{program}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [str(self.bin / program), *arguments], stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            )
         self._processes.append((program, process))
 
     def _start_etcd(self, client: int, peer: int) -> None:
@@ -193,7 +213,7 @@ class KubeApi:
             "--secure-port=0",
         )
 
-    def _wait_ready(self, bound: float = 60.0) -> None:
+    def _wait_ready(self, port: int, bound: float = 60.0) -> None:
         context = ssl.create_default_context(cafile=str(self.authority.path))
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.load_cert_chain(*map(str, self.client_certificate))
@@ -203,10 +223,13 @@ class KubeApi:
                 if process.poll() is not None:
                     raise RuntimeError(f"{program} ended with status {process.returncode}:\n{self.log_tail(program)}")
             try:
-                with urllib.request.urlopen(f"{self.url}/readyz", context=context, timeout=5):
+                connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=5)
+                connection.request("GET", "/readyz")
+                if connection.getresponse().status == 200:
                     return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
+            except (OSError, http.client.HTTPException):
+                connection.close()
+            time.sleep(0.2)
         raise RuntimeError(f"the API server was not ready within {bound:.0f} s:\n{self.log_tail('kube-apiserver')}")
 
     def log_tail(self, program: str, lines: int = 15) -> str:
