@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.dcm.platform.plugins.module_utils._guild_progress import EVERY_SECONDS, progress_line
+from ansible_collections.dcm.platform.plugins.module_utils._guild_progress import EVERY_SECONDS, event_lines
 
 display = Display()
 
@@ -34,9 +34,12 @@ class Follower:
 
     def _follow(self) -> None:
         with self._file.open(encoding="utf-8") as lines:
-            while not self._stop.wait(EVERY_SECONDS / 4):
+            last = False
+            while not last:
+                last = self._stop.wait(EVERY_SECONDS / 4)
                 for line in lines:
-                    display.display(f"  {progress_line(json.loads(line))}")
+                    for text in event_lines(json.loads(line)):
+                        display.display(f"  {text}")
 
 
 class ActionModule(ActionBase):

@@ -9,7 +9,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   login_host:
-    description: Name or address of the Postgres server. With O(access=port_forward) it only serves to check the certificate.
+    description: Name or address of the Postgres server. With O(login_service) it only serves to check the certificate.
     type: str
     default: 127.0.0.1
   login_port:
@@ -57,20 +57,23 @@ options:
     default: direct
     choices: [direct, port_forward]
   kubectl:
-    description: The kubectl binary for O(access=port_forward).
+    description: The kubectl binary, for Secrets, Services and O(access=port_forward).
     type: path
     default: kubectl
   kubeconfig:
-    description: The kubeconfig for O(access=port_forward).
+    description: The kubeconfig for it.
     type: path
   context:
-    description: The context in it; not set means its current one.
+    description: The context in it; not set means the current one.
     type: str
-  forward_namespace:
-    description: Namespace of the Service for O(access=port_forward).
+  login_service:
+    description:
+      - The server's Kubernetes Service as V(namespace/name). With O(access=direct) its cluster address is used in place of O(login_host)'s,
+        with O(access=port_forward) it is what is forwarded to.
     type: str
-  forward_service:
-    description: Name of the Service for O(access=port_forward).
+  login_secret:
+    description: Kubernetes Secret as V(namespace/name) with the keys C(username) and C(password), used in place of O(login_user) and
+      O(login_password). Read where the module runs, and kept nowhere.
     type: str
 requirements:
   - psycopg >= 3.1 (with its binary or C part)

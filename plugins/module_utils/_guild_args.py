@@ -13,7 +13,7 @@ from ansible_collections.dcm.platform.plugins.module_utils._errors import Platfo
 
 try:
     import psycopg  # noqa: F401
-    from ansible_collections.dcm.platform.plugins.module_utils._guild_forward import Tunnel, port_forward
+    from ansible_collections.dcm.platform.plugins.module_utils._guild_kube import Kubectl, port_forward
     from ansible_collections.dcm.platform.plugins.module_utils._guild_store import Access
 
     PSYCOPG_ERROR: str | None = None
@@ -36,8 +36,8 @@ CONNECTION_OPTIONS: dict[str, dict[str, Any]] = {
     "kubectl": {"type": "path", "default": "kubectl"},
     "kubeconfig": {"type": "path"},
     "context": {"type": "str"},
-    "forward_namespace": {"type": "str"},
-    "forward_service": {"type": "str"},
+    "login_service": {"type": "str"},
+    "login_secret": {"type": "str", "no_log": False},
 }
 
 
@@ -49,26 +49,33 @@ def require_psycopg() -> None:
 
 @contextlib.contextmanager
 def open_access(options: Mapping[str, Any]) -> Iterator[Access]:
-    """Direct, or through a tunnel that lasts as long as the block; the host's name stays, for TLS."""
+    """By name, by the cluster address of a Service, or through a tunnel that lasts as long as the block. The name stays, for TLS."""
     for name in ("lock_timeout", "statement_timeout"):
         if options[name] <= 0:
             raise PlatformError(f"{name}: {options[name]} must be more than 0 seconds")
-    if options["access"] == "direct":
-        yield Access(_parameters(options), options["lock_timeout"], options["statement_timeout"])
+    kubectl = Kubectl(options["kubectl"], options["kubeconfig"], options["context"])
+    parameters = _parameters(options)
+    if options["login_secret"]:
+        keys = ("username", "password")
+        parameters["user"], parameters["password"] = kubectl.secret("login_secret", options["login_secret"], *keys)
+    limits = (options["lock_timeout"], options["statement_timeout"])
+    service = options["login_service"]
+    if options["access"] == "port_forward":
+        if not service:
+            raise PlatformError("access: port_forward needs login_service, the Service to forward to")
+        with port_forward(kubectl, "login_service", service, options["login_port"]) as port:
+            yield Access({**parameters, "hostaddr": "127.0.0.1", "port": port}, *limits)
         return
-    if not options["forward_namespace"] or not options["forward_service"]:
-        raise PlatformError("access: port_forward needs forward_namespace and forward_service")
-    tunnel = Tunnel(
-        options["kubectl"],
-        options["forward_namespace"],
-        options["forward_service"],
-        options["login_port"],
-        options["kubeconfig"],
-        options["context"],
-    )
-    with port_forward(tunnel) as port:
-        parameters = {**_parameters(options), "hostaddr": "127.0.0.1", "port": port}
-        yield Access(parameters, options["lock_timeout"], options["statement_timeout"])
+    address = {"hostaddr": kubectl.cluster_address("login_service", service)} if service else {}
+    yield Access({**parameters, **address}, *limits)
+
+
+def service_password(options: Mapping[str, Any]) -> str | None:
+    """Given, or from its Secret."""
+    if not options["service_secret"]:
+        return options["service_password"] or None
+    kubectl = Kubectl(options["kubectl"], options["kubeconfig"], options["context"])
+    return kubectl.secret("service_secret", options["service_secret"], options["service_secret_key"])[0]
 
 
 def _parameters(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,11 +30,8 @@ FROM pg_roles r WHERE r.rolname = %s
 class Login(Protocol):
     """The role that services log in as."""
 
-    @property
-    def service_role(self) -> str: ...
-
-    @property
-    def service_password(self) -> str | None: ...
+    service_role: str
+    service_password: str | None
 
 
 @dataclass(frozen=True)
@@ -78,12 +75,10 @@ def _password_holds(conn: Conn, role: str, password: str, try_login: Callable[[s
     return scram.matches(found[0] if found else None, password)
 
 
-def plan_control(
-    conn: Conn, wanted: MigrationSet | None, role: str, password: str | None, try_login: Callable[[str, str], bool]
-) -> ControlPlan:
-    if password:
-        scram.check_password(password, "service_password")
-    return ControlPlan(pending_control(conn, wanted), role_steps(conn, role, password, try_login))
+def plan_control(conn: Conn, wanted: MigrationSet | None, login: Login, try_login: Callable[[str, str], bool]) -> ControlPlan:
+    if login.service_password:
+        scram.check_password(login.service_password, "service_password")
+    return ControlPlan(pending_control(conn, wanted), role_steps(conn, login.service_role, login.service_password, try_login))
 
 
 def apply_control(conn: Conn, replan: Callable[[], ControlPlan], login: Login) -> ControlPlan:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -27,20 +27,19 @@ from ansible_collections.dcm.platform.plugins.module_utils._guild_model import (
     Tally,
     Wanted,
 )
-from ansible_collections.dcm.platform.plugins.module_utils._guild_plan import PlanContext, diff_sides, plan_fleet, split_waves
+from ansible_collections.dcm.platform.plugins.module_utils._guild_plan import PlanContext, describe, diff_sides, plan_fleet, split_waves
 from ansible_collections.dcm.platform.plugins.module_utils._guild_progress import Progress
 from ansible_collections.dcm.platform.plugins.module_utils._guild_sql import Session
 
 DIFF_LINES = 500
+PLAN_LINES = 10
 NAMED_FAILURES = 5
 OPTIONS = (
     "service_role",
-    "service_password",
     "migrate_all",
     "connections",
     "max_failures",
     "waves",
-    "assume_empty",
     "results",
     "progress_file",
 )
@@ -50,20 +49,17 @@ OPTIONS = (
 class Request:
     """Everything an operator can ask for."""
 
-    access: store.Access
     wanted: Sequence[Wanted]
     context: PlanContext
     control: MigrationSet | None
     run_id: str
     actor: str
     service_role: str = "dcm_service"
-    service_password: str | None = field(default=None, repr=False)
     migrate_all: bool = False
     connections: int = 4
     max_failures: int = 10
     waves: Sequence[str] = ()
     check: bool = False
-    assume_empty: bool = False
     results: str = "changed"
     progress_file: str | None = None
 
@@ -71,40 +67,45 @@ class Request:
 class Engine:
     """One run."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, access: store.Access | None, service_password: str | None = None) -> None:
         self.request = request
+        self.access = access
+        self.service_role = request.service_role
+        self.service_password = service_password
         self.start = time.monotonic()
         self.rows: list[dict[str, Any]] = []
         self.failures: list[str] = []
 
     def run(self) -> dict[str, Any]:
-        if self.request.check and self.request.assume_empty:
+        """Without access: the prediction for a server with nothing on it."""
+        if self.access is None:
             wanted = self.request.control
             planned = control.ControlPlan(wanted.migrations if wanted else (), control.NEW_ROLE)
             return self._predict(planned, self._plan(None, self.request.wanted))
         try:
-            with self.request.access.connect("guild engine") as conn:
-                return self._converge(conn)
+            with self.access.connect("guild engine") as conn:
+                return self._converge(conn, self.access)
         except psycopg.Error as problem:
             raise PlatformError(f"Postgres refused: {' '.join(str(problem).split())} [{problem.sqlstate or 'connection'}]") from problem
 
-    def _converge(self, conn: store.Conn) -> dict[str, Any]:
+    def _converge(self, conn: store.Conn, access: store.Access) -> dict[str, Any]:
         planned = self._plan_control(conn)
         if self.request.check:
             registry = store.has_registry(conn)
             return self._predict(planned, self._plan(conn if registry else None, self._wanted(conn if registry else None), conn))
         if planned:
-            planned = control.apply_control(conn, lambda: self._plan_control(conn), self.request)
+            planned = control.apply_control(conn, lambda: self._plan_control(conn), self)
         plans = self._plan(conn, self._wanted(conn))
         self._refuse_early(plans)
-        return self._apply(conn, planned, plans)
+        return self._apply(conn, access, planned, plans)
 
     def _plan_control(self, conn: store.Conn) -> control.ControlPlan:
-        request = self.request
-        return control.plan_control(conn, request.control, request.service_role, request.service_password, self._try_login)
+        return control.plan_control(conn, self.request.control, self, self._try_login)
 
     def _try_login(self, role: str, password: str) -> bool:
-        parameters = {**self.request.access.parameters, "user": role, "password": password}
+        if self.access is None:
+            return False
+        parameters = {**self.access.parameters, "user": role, "password": password}
         try:
             store.Access(parameters).connect("guild engine").close()
         except PlatformError:
@@ -149,17 +150,18 @@ class Engine:
             self._tell(Outcome(plan, error=plan.refusal))
         return self._answer(planned, plans, tally, "")
 
-    def _apply(self, conn: store.Conn, planned: control.ControlPlan, plans: Sequence[GuildPlan]) -> dict[str, Any]:
+    def _apply(self, conn: store.Conn, access: store.Access, planned: control.ControlPlan, plans: Sequence[GuildPlan]) -> dict[str, Any]:
         request = self.request
         session = Session(request.service_role, store.is_superuser(conn), request.run_id, request.actor)
         progress = Progress(request.progress_file, sum(plan.action != NOTHING for plan in plans))
+        progress.announce(plan_lines(planned, plans))
 
         def tell(outcome: Outcome) -> None:
             self._tell(outcome)
             if outcome.plan.action != NOTHING:
                 progress.step(bool(outcome.error))
 
-        fleet = Fleet(request.access, session, request.connections, request.max_failures, tell)
+        fleet = Fleet(access, session, request.connections, request.max_failures, tell)
         asked = {guild.guild_id: guild for guild in self._wanted(conn)} if progress.total else {}
         try:
             tally = fleet.apply(split_waves(plans, request.waves), lambda ids: self._plan(conn, [asked[guild_id] for guild_id in ids]))
@@ -217,6 +219,24 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 4),
         "error": outcome.error,
     }
+
+
+def plan_lines(planned: control.ControlPlan, plans: Sequence[GuildPlan]) -> list[str]:
+    """The plan in a few lines; nothing when there is nothing to do."""
+    lines = [f"control schema: apply {migration.version}_{migration.name}" for migration in planned.migrations]
+    lines += [f"service role: {step}" for step in planned.role_steps]
+    busy = [plan for plan in plans if plan.action != NOTHING or plan.refusal]
+    lines += [describe(plan) for plan in busy[:PLAN_LINES]]
+    if len(busy) > PLAN_LINES:
+        tally = Tally()
+        for plan in busy:
+            if plan.refusal:
+                tally.failed += 1
+            else:
+                tally.count(plan.action)
+        counts = ", ".join(f"{number:,} {name}" for name, number in tally.as_dict().items() if number)
+        lines.append(f"and {len(busy) - PLAN_LINES:,} more guilds; in all: {counts}")
+    return lines
 
 
 def _diff(planned: control.ControlPlan, plans: Sequence[GuildPlan]) -> dict[str, str]:

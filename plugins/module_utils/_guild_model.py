@@ -6,10 +6,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
+
 PRESENT, MIGRATED, SUSPENDED, ABSENT = "present", "migrated", "suspended", "absent"
 WANTED_STATES = (PRESENT, MIGRATED, SUSPENDED, ABSENT)
 ONBOARDING, ACTIVE = "onboarding", "active"
 CREATE, MIGRATE, UPDATE, ERASE, NOTHING = "create", "migrate", "update", "erase", "nothing"
+
+
+class Unreachable(PlatformError):
+    """The server, or the way to it, is not there (yet)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,6 +23,12 @@ class Progress:
         self._clock = clock
         self._start = self._told = clock()
         self._stream: TextIO | None = Path(file).open("a", encoding="utf-8") if file else None  # noqa: SIM115
+
+    def announce(self, lines: Sequence[str]) -> None:
+        """The plan, before anything is done."""
+        if self._stream and lines:
+            self._stream.write(json.dumps({"plan": list(lines)}) + "\n")
+            self._stream.flush()
 
     def step(self, failed: bool = False) -> None:
         self.done += 1
@@ -46,6 +52,13 @@ class Progress:
         if self._stream:
             self._stream.close()
             self._stream = None
+
+
+def event_lines(event: dict[str, Any]) -> list[str]:
+    """What an event says to people."""
+    if "plan" in event:
+        return ["guild_schema: the plan", *(f"  {line}" for line in event["plan"])]
+    return [progress_line(event)]
 
 
 def progress_line(event: dict[str, Any]) -> str:

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
-from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.dcm.platform.plugins.module_utils._guild_model import Current
+from ansible_collections.dcm.platform.plugins.module_utils._guild_model import Current, Unreachable
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 MANY = 2000
@@ -58,7 +57,7 @@ class Access:
             )
         except psycopg.OperationalError as problem:
             where = f"{self.parameters.get('host')}:{self.parameters.get('port')}, database {self.parameters.get('dbname')}"
-            raise PlatformError(f"cannot log in to Postgres at {where} as {self.parameters.get('user')}: {_short(problem)}") from problem
+            raise Unreachable(f"cannot log in to Postgres at {where} as {self.parameters.get('user')}: {_short(problem)}") from problem
 
 
 def _short(problem: Exception) -> str:

@@ -51,6 +51,13 @@ options:
   service_password:
     description: Its password, set when the stored one differs.
     type: str
+  service_secret:
+    description: Kubernetes Secret as V(namespace/name) that holds this password, in place of O(service_password).
+    type: str
+  service_secret_key:
+    description: The key in it.
+    type: str
+    default: postgres-password
   default_plan:
     description: Plan of new guilds that name none.
     type: str
@@ -88,7 +95,7 @@ options:
     description: File that gets one line of JSON a second while the module works.
     type: path
   assume_empty:
-    description: In check mode, plan as against a server with nothing on it, without connecting. Ignored otherwise.
+    description: In check mode, a server that cannot be reached (yet) counts as an empty one. Ignored otherwise.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -195,8 +202,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_args as args
+from ansible_collections.dcm.platform.plugins.module_utils import _guild_input as source
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guild_ids import parse_snowflake
+from ansible_collections.dcm.platform.plugins.module_utils._guild_migrations import read_migrations
+from ansible_collections.dcm.platform.plugins.module_utils._guild_model import Unreachable, Wanted
+from ansible_collections.dcm.platform.plugins.module_utils._guild_plan import PlanContext
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "guilds": {"type": "list", "elements": "raw", "default": []},
@@ -207,6 +218,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "control_migrations_dir": {"type": "path"},
     "service_role": {"type": "str", "default": "dcm_service"},
     "service_password": {"type": "str", "no_log": True},
+    "service_secret": {"type": "str", "no_log": False},
+    "service_secret_key": {"type": "str", "default": "postgres-password", "no_log": False},
     "default_plan": {"type": "str", "default": "free"},
     "default_placement": {"type": "str", "default": "default"},
     "confirm_erase": {"type": "list", "elements": "str", "default": []},
@@ -223,31 +236,39 @@ def converge(options: dict[str, Any], check: bool) -> dict[str, Any]:
     """Checks every input first, then opens the connection."""
     args.require_psycopg()
     from ansible_collections.dcm.platform.plugins.module_utils import _guild_engine as engine
-    from ansible_collections.dcm.platform.plugins.module_utils import _guild_input as source
-    from ansible_collections.dcm.platform.plugins.module_utils._guild_migrations import read_migrations
-    from ansible_collections.dcm.platform.plugins.module_utils._guild_plan import PlanContext
 
-    entries = [*source.option_entries(options["guilds"]), *(source.file_entries(options["guilds_file"]) if options["guilds_file"] else ())]
-    wanted = source.read_wanted(entries, options["state"])
-    confirmed = frozenset(
-        parse_snowflake(value, f"confirm_erase, item {number}") for number, value in enumerate(options["confirm_erase"], 1)
-    )
-    context = PlanContext(read_migrations(options["migrations_dir"]), options["default_plan"], options["default_placement"], confirmed)
     if options["connections"] < 1:
         raise PlatformError(f"connections: {options['connections']} must be at least 1")
     control_dir = options["control_migrations_dir"]
-    with args.open_access(options) as access:
-        request = engine.Request(
-            access=access,
-            wanted=wanted,
-            context=context,
-            control=read_migrations(control_dir) if control_dir else None,
-            run_id=str(uuid.uuid4()),
-            actor=getpass.getuser(),
-            check=check,
-            **{name: options[name] for name in engine.OPTIONS},
-        )
-        return engine.Engine(request).run()
+    request = engine.Request(
+        wanted=wanted_guilds(options),
+        context=plan_context(options),
+        control=read_migrations(control_dir) if control_dir else None,
+        run_id=str(uuid.uuid4()),
+        actor=getpass.getuser(),
+        check=check,
+        **{name: options[name] for name in engine.OPTIONS},
+    )
+    try:
+        with args.open_access(options) as access:
+            return engine.Engine(request, access, args.service_password(options)).run()
+    except Unreachable:
+        if check and options["assume_empty"]:
+            return engine.Engine(request, None, options["service_password"]).run()
+        raise
+
+
+def wanted_guilds(options: dict[str, Any]) -> list[Wanted]:
+    entries = list(source.option_entries(options["guilds"]))
+    if options["guilds_file"]:
+        entries.extend(source.file_entries(options["guilds_file"]))
+    return source.read_wanted(entries, options["state"])
+
+
+def plan_context(options: dict[str, Any]) -> PlanContext:
+    confirmed = [parse_snowflake(value, f"confirm_erase, item {number}") for number, value in enumerate(options["confirm_erase"], 1)]
+    migrations = read_migrations(options["migrations_dir"])
+    return PlanContext(migrations, options["default_plan"], options["default_placement"], frozenset(confirmed))
 
 
 def main() -> None:
