@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, DCM platform engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The table of values in a chart's README: said once, in values.yaml. `python tests/charts/chart_readme.py [chart ...]` writes it anew."""
+"""The table of values in a chart's README: said once, in values.yaml. `python -m tests.charts.chart_readme [chart ...]` writes it anew."""
 
 from __future__ import annotations
 

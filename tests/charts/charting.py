@@ -34,11 +34,16 @@ def merged(*layers: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def binary() -> str:
+    """Helm 4 of the folder that holds the cluster's programs, or from PATH."""
+    found = shutil.which("helm", path=os.pathsep.join([os.environ.get("DCM_TEST_KUBE_BIN", ""), os.environ["PATH"]]))
+    assert found, "the chart tests need Helm 4: point DCM_TEST_KUBE_BIN at a folder with helm (`make up` builds it), or put helm on PATH"
+    return found
+
+
 def helm(*arguments: str, values: dict[str, Any] | None = None) -> str:
     """Run helm; its standard output, or Refused with its complaint."""
-    binary = os.environ.get("DCM_TEST_HELM") or shutil.which("helm")
-    assert binary, "the chart tests need Helm 4: set DCM_TEST_HELM to it or put it on PATH"
-    command = [binary, *arguments, "--values", "-"]
+    command = [binary(), *arguments, "--values", "-"]
     done = subprocess.run(command, input=yaml.safe_dump(values or {}), capture_output=True, text=True, check=False)
     if done.returncode:
         raise Refused(done.stderr + done.stdout)

@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.dcm.platform.tests.charts.charting import CHARTS, Refused, helm, render, workload
+
+from tests.charts.charting import CHARTS, Refused, helm, render, workload
 
 CHART = "dcm-service"
 SECRETS = {"secrets": {"source": "secret", "name": "dcm-service", "keys": ["postgres-password", "api-signing-key"]}}

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.dcm.platform.tests.charts.chart_readme import table
-from ansible_collections.dcm.platform.tests.charts.charting import CHARTS, LEAST, Refused, helm, render, workload
+
+from tests.charts.chart_readme import table
+from tests.charts.charting import CHARTS, LEAST, Refused, helm, render, workload
 
 APPLICATIONS = sorted(LEAST)
 
@@ -120,4 +121,4 @@ def test_wrong_values_are_refused_with_their_path(chart: str, wrong: dict[str, A
 @pytest.mark.parametrize("chart", APPLICATIONS)
 def test_readme_has_every_value(chart: str) -> None:
     text = (CHARTS / chart / "README.md").read_text()
-    assert table(CHARTS / chart) in text, f"the table is out of date: python tests/charts/chart_readme.py {chart}"
+    assert table(CHARTS / chart) in text, f"the table is out of date: python -m tests.charts.chart_readme {chart}"

@@ -8,7 +8,8 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.dcm.platform.tests.charts.charting import Refused, render, workload
+
+from tests.charts.charting import Refused, render, workload
 
 SECRETS = {"lite-postgres": ("postgres-admin", ["username", "password"]), "lite-redis": ("redis-auth", ["password"])}
 

@@ -18,8 +18,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from ansible_collections.dcm.platform.tests.charts.charting import render, workload
-from ansible_collections.dcm.platform.tests.support.postgres import find_binaries
+
+from tests.charts.charting import render, workload
+from tests.support.postgres import find_binaries
 
 SECONDS = 60
 

@@ -1,0 +1,211 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, DCM platform engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Secrets with generated keys, many in one call."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: generated_secret
+short_description: Ensure Kubernetes Secrets with randomly generated keys
+version_added: "0.1.0"
+description:
+  - Makes sure that all the Secrets exist and have the wanted keys. A key that is missing is generated; one that is there is never touched
+    unless it is named in O(rotate).
+  - Values stay between this module and the API server. They are neither returned nor shown, also not with C(--diff).
+  - A copy is kept equal to its source, so a rotated key reaches every Secret that it was copied to.
+  - Other keys of the Secrets, and what other tools write into them, are left alone.
+options:
+  kubeconfig:
+    description: The kubeconfig to use.
+    type: path
+    required: true
+  context:
+    description: The context in it; the current one when empty.
+    type: str
+    default: ""
+  secrets:
+    description: The Secrets.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      namespace:
+        description: Namespace of the Secret. It has to exist.
+        type: str
+        required: true
+      name:
+        description: Name of the Secret.
+        type: str
+        required: true
+      keys:
+        description:
+          - Keys to generate where they are missing, each with C(length) (16 to 1024, 32 when left out) and C(charset)
+            (V(alphanumeric), V(hex) or V(urlsafe); V(alphanumeric) when left out).
+        type: dict
+        default: {}
+      public_values:
+        description: Keys with a given value that is no secret, such as a user name. They are set whenever they differ.
+        type: dict
+        default: {}
+      secret_values:
+        description: Keys with a given value that is a secret. They are set whenever they differ.
+        type: dict
+        default: {}
+      copies:
+        description: Further Secrets that are to have keys of this one.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          namespace:
+            description: Namespace of the copy.
+            type: str
+            required: true
+          name:
+            description: Name of the Secret that gets the keys. It may have others.
+            type: str
+            required: true
+          keys:
+            description: The key there, and the key here that it is equal to.
+            type: dict
+            required: true
+  rotate:
+    description: Secrets (C(namespace/name)) or keys (C(namespace/name/key)) among those above that are generated anew.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    description: Tells what would be written.
+    support: full
+  diff_mode:
+    description: Shows keys and what happens to them, without values.
+    support: full
+author:
+  - DCM platform engineers (@dcm)
+"""
+
+EXAMPLES = r"""
+- name: Generate the passwords of the database
+  dcm.platform.generated_secret:
+    kubeconfig: "{{ platform_kubeconfig }}"
+    secrets:
+      - namespace: dcm-data
+        name: postgres-admin
+        public_values: {username: postgres}
+        keys:
+          password: {length: 40}
+      - namespace: dcm-data
+        name: redis-auth
+        keys:
+          password: {length: 40, charset: hex}
+        copies:
+          - namespace: dcm-services
+            name: dcm-service
+            keys: {redis-password: password}
+
+- name: Change the password of Redis
+  dcm.platform.generated_secret:
+    kubeconfig: "{{ platform_kubeconfig }}"
+    secrets:
+      - namespace: dcm-data
+        name: redis-auth
+        keys:
+          password: {length: 40, charset: hex}
+    rotate: [dcm-data/redis-auth]
+"""
+
+RETURN = r"""
+secrets:
+  description: The Secrets that were written, or would be in check mode.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    namespace:
+      description: Namespace of the Secret.
+      type: str
+      sample: dcm-data
+    name:
+      description: Name of the Secret.
+      type: str
+      sample: redis-auth
+    created:
+      description: Whether the Secret is new.
+      type: bool
+      sample: true
+    keys:
+      description: The keys that were written, and why.
+      type: dict
+      sample: {password: "generated (40 characters, hex)"}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.dcm.platform.plugins.module_utils._generated_secret import (
+    Change,
+    describe_diff,
+    parse,
+    plan,
+    references,
+    still_to_rotate,
+)
+from ansible_collections.dcm.platform.plugins.module_utils._secret_store import LostRace, SecretStore
+
+ATTEMPTS = 5
+
+COPY = {
+    "namespace": {"type": "str", "required": True},
+    "name": {"type": "str", "required": True},
+    "keys": {"type": "dict", "required": True, "no_log": False},
+}
+SECRET = {
+    "namespace": {"type": "str", "required": True},
+    "name": {"type": "str", "required": True},
+    "keys": {"type": "dict", "default": {}, "no_log": False},
+    "public_values": {"type": "dict", "default": {}},
+    "secret_values": {"type": "dict", "default": {}, "no_log": True},
+    "copies": {"type": "list", "elements": "dict", "default": [], "options": COPY},
+}
+
+
+def converge(module: AnsibleModule) -> list[Change]:
+    """Plan, write, and plan again when somebody else was faster."""
+    wanted = parse(module.params["secrets"])
+    store = SecretStore(module.params["kubeconfig"], module.params["context"])
+    done: list[Change] = []
+    for attempt in range(1, ATTEMPTS + 1):
+        changes = plan(wanted, store.read(references(wanted)), still_to_rotate(module.params["rotate"], done))
+        if module.check_mode:
+            return changes
+        try:
+            for change in changes:
+                store.write(change)
+                done.append(change)
+            break
+        except LostRace:
+            if attempt == ATTEMPTS:
+                raise
+    return done
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "kubeconfig": {"type": "path", "required": True},
+            "context": {"type": "str", "default": ""},
+            "secrets": {"type": "list", "elements": "dict", "required": True, "options": SECRET, "no_log": False},
+            "rotate": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        changes = converge(module)
+    except PlatformError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(changes), secrets=[change.describe() for change in changes], diff=describe_diff(changes))
+
+
+if __name__ == "__main__":
+    main()
