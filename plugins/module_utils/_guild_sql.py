@@ -107,6 +107,15 @@ def create_script(plan: GuildPlan, segment: Segment, state: str, session: Sessio
     return Script(head + body + tail, len(head))
 
 
+def probe_script(guild_id: int, segment: Segment, session: Session) -> str:
+    """A new guild without registry, ledger and audit: for a transaction that is rolled back."""
+    names = _names(guild_id, session)
+    parts = [CREATE_GUILD, DEFAULT_RIGHTS, "SET LOCAL search_path = {schema};"]
+    head = _text([sql.SQL(part).format(**names) for part in parts])
+    tail = _text([sql.SQL("\n;SET LOCAL ROLE NONE; {leave} SET LOCAL search_path = pg_catalog, pg_temp;").format(**names)])
+    return head + body_of(segment) + tail
+
+
 def migrate_script(plan: GuildPlan, segment: Segment, since: tuple[str, str], state: str, session: Session) -> Script:
     """Some more migrations for a guild that exists; since = its state and digest now."""
     names = _names(plan.guild_id, session)

@@ -1,0 +1,143 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, DCM platform engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the guild registry holds, and whether schemas drifted."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: guild_info
+short_description: What the guild registry holds, and whether schemas drifted
+version_added: 0.1.0
+author: DCM platform engineers (@dcm)
+description:
+  - Reads the registry of guilds in a few statements, whatever their number.
+  - With O(drift), compares the catalog of every guild's schema (tables, columns, indexes, constraints, rights, default rights, functions,
+    types, sequences, triggers, policies, role memberships, ledger) with what the guild's migrations make of an empty schema.
+  - That reference is made in a transaction that is rolled back; nothing is changed.
+options:
+  guilds:
+    description: Ids of the guilds to look at; not set means all.
+    type: list
+    elements: str
+  list_guilds:
+    description: Whether each guild is listed in the result.
+    type: bool
+    default: true
+  drift:
+    description: Whether schemas are compared with their migrations. Needs O(migrations_dir).
+    type: bool
+    default: false
+  explain:
+    description: Of how many drifted guilds the differences are listed.
+    type: int
+    default: 20
+  migrations_dir:
+    description: Folder with the migrations of a guild.
+    type: path
+  service_role:
+    description: Login role of the services; its membership in application roles is no drift.
+    type: str
+    default: dcm_service
+  connections:
+    description: Connections to read the catalog with.
+    type: int
+    default: 2
+extends_documentation_fragment:
+  - dcm.platform.guild_connection
+attributes:
+  check_mode:
+    description: Reads only.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Read the registry and look for drift
+  dcm.platform.guild_info:
+    login_host: "{{ postgres_host }}"
+    login_port: "{{ postgres_port }}"
+    login_password: "{{ postgres_password }}"
+    migrations_dir: "{{ guild_migrations }}"
+    drift: true
+  register: guilds
+
+- name: Refuse drifted schemas
+  ansible.builtin.assert:
+    that: not guilds.drift.differing
+"""
+
+RETURN = r"""
+totals:
+  description: Number of guilds, and of guilds by state, schema version, plan and placement.
+  returned: always
+  type: dict
+guilds:
+  description: The guilds with id, state, plan, placement and schema version; empty without O(list_guilds).
+  returned: always
+  type: list
+  elements: dict
+unknown:
+  description: Ids of O(guilds) that the registry does not know.
+  returned: always
+  type: list
+  elements: str
+drift:
+  description:
+    - Number of guilds checked, ids of the differing ones, and for the first O(explain) of them what is missing and what is extra.
+    - Null without O(drift).
+  returned: always
+  type: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.dcm.platform.plugins.module_utils import _guild_args as args
+from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.dcm.platform.plugins.module_utils._guild_ids import parse_snowflake
+from ansible_collections.dcm.platform.plugins.module_utils._guild_migrations import read_migrations
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "guilds": {"type": "list", "elements": "str"},
+    "list_guilds": {"type": "bool", "default": True},
+    "drift": {"type": "bool", "default": False},
+    "explain": {"type": "int", "default": 20},
+    "migrations_dir": {"type": "path"},
+    "service_role": {"type": "str", "default": "dcm_service"},
+    "connections": {"type": "int", "default": 2},
+}
+
+
+def answer(options: dict[str, Any]) -> dict[str, Any]:
+    args.require_psycopg()
+    from ansible_collections.dcm.platform.plugins.module_utils import _guild_report as report
+
+    if options["connections"] < 1:
+        raise PlatformError(f"connections: {options['connections']} must be at least 1")
+    ids = options["guilds"]
+    question = report.Question(
+        ids=None if ids is None else [parse_snowflake(value, f"guilds, item {number}") for number, value in enumerate(ids, 1)],
+        service_role=options["service_role"],
+        list_guilds=options["list_guilds"],
+        migrations=read_migrations(options["migrations_dir"]) if options["drift"] else None,
+        connections=options["connections"],
+        explain=options["explain"],
+    )
+    with args.open_access(options) as access:
+        return report.answer(access, question)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={**ARGUMENTS, **args.CONNECTION_OPTIONS},
+        required_if=[("drift", True, ("migrations_dir",))],
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(changed=False, **answer(module.params))
+    except PlatformError as problem:
+        module.fail_json(msg=str(problem))
+
+
+if __name__ == "__main__":
+    main()
