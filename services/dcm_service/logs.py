@@ -63,7 +63,9 @@ def configure(settings: Settings, service: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
-    for noisy in ("uvicorn.access", "aiohttp.access", "asyncio"):
+    if settings.log_level == "DEBUG":
+        logging.getLogger("discord").setLevel(logging.INFO)  # its debug lines hold what people write
+    for noisy in ("uvicorn.access", "aiohttp.access", "asyncio", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

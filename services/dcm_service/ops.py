@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
 from dcm_service.config import Settings
+from dcm_service.errors import ServiceError
 
 Check = Callable[[], Awaitable[None]]
 CHECK_TIMEOUT = 2.0
@@ -87,5 +88,14 @@ async def start(settings: Settings, health: Health) -> web.AppRunner:
     """Serve until the returned runner is cleaned up."""
     runner = web.AppRunner(_application(health), access_log=None, handle_signals=False)
     await runner.setup()
-    await web.TCPSite(runner, settings.bind, settings.ops_port).start()
+    await listen(runner, settings.bind, settings.ops_port)
     return runner
+
+
+async def listen(runner: web.AppRunner, address: str, port: int) -> None:
+    """Open the port, or say which one is taken."""
+    try:
+        await web.TCPSite(runner, address, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ServiceError(f"cannot listen on {address}:{port}: {error.strerror}") from None

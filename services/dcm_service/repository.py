@@ -93,8 +93,8 @@ async def put_rule(connection: Connection, name: str, kind: str, params: dict[st
     """Create or replace a rule; None when the guild has too many."""
     query = """
         INSERT INTO cleanup_rule (name, kind, params, enabled)
-        SELECT %(name)s, %(kind)s, %(params)s, %(enabled)s
-        WHERE (SELECT count(*) FROM cleanup_rule WHERE name <> %(name)s) < %(most)s
+        SELECT %(name)s::varchar, %(kind)s::varchar, %(params)s::jsonb, %(enabled)s::boolean
+        WHERE (SELECT count(*) FROM cleanup_rule WHERE name <> %(name)s::varchar) < %(most)s
         ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, params = excluded.params, enabled = excluded.enabled
         RETURNING name, kind, params, enabled, created_at"""
     values = {"name": name, "kind": kind, "params": Jsonb(params), "enabled": enabled, "most": MAX_RULES}

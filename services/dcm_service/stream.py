@@ -53,6 +53,10 @@ class _PasswordFile(CredentialProvider):
     def get_credentials(self) -> tuple[str]:
         return (self._secrets.read(REDIS),)
 
+    async def get_credentials_async(self) -> tuple[str]:
+        """The same for the asynchronous client."""
+        return self.get_credentials()
+
 
 def connect(settings: Settings, secrets: SecretFiles) -> Redis:
     """A client that connects on first use."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from urllib.parse import unquote
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dcm_service import logs
 from dcm_service.discord_fake.socket import Connection
 from dcm_service.discord_fake.state import BOT_ID, State, user
+from dcm_service.ops import listen
 from dcm_service.runtime import Context
 from dcm_service.secretfiles import DISCORD
 from dcm_service.snowflake import Snowflake
@@ -25,6 +27,11 @@ API = "/api/v10"
 CHANNEL, AUTHOR = "700000000000000001", "800000000000000001"
 log = logs.get(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """As Discord sends it: without a charset, which discord.py compares."""
+    return web.Response(body=json.dumps(body).encode(), status=status, headers={"Content-Type": "application/json", **(headers or {})})
 
 
 class Body(BaseModel):
@@ -73,7 +80,7 @@ class Fake:
     def __init__(self, context: Context, state: State) -> None:
         self._context = context
         self._state = state
-        self._sockets: set[web.WebSocketResponse] = set()
+        self._sockets: dict[web.WebSocketResponse, asyncio.Transport | None] = {}
 
     def routes(self) -> list[web.RouteDef]:
         """Discord's routes, then ours."""
@@ -101,31 +108,31 @@ class Fake:
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Discord's routes want the bot's token."""
         if request.path.startswith(API) and request.headers.get("Authorization") != f"Bot {self._token()}":
-            return web.json_response({"message": "401: Unauthorized", "code": 0}, status=401)
+            return _json({"message": "401: Unauthorized", "code": 0}, status=401)
         try:
             return await handler(request)
         except ValidationError as error:
             parts = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-            return web.json_response({"error": "; ".join(parts)}, status=422)
+            return _json({"error": "; ".join(parts)}, status=422)
 
     async def me(self, _request: web.Request) -> web.Response:
         """The bot's own user."""
-        return web.json_response({**user(BOT_ID, bot=True), "username": "dcm"})
+        return _json({**user(BOT_ID, bot=True), "username": "dcm"})
 
     async def application(self, _request: web.Request) -> web.Response:
         """The bot's application, with the message content intent granted."""
         names = {"id": str(BOT_ID), "name": "dcm", "description": "", "icon": None, "verify_key": "0" * 64, "summary": ""}
         flags = {"bot_public": False, "bot_require_code_grant": False, "flags": 1 << 18, "rpc_origins": []}
-        return web.json_response({**names, **flags, "owner": user(BOT_ID + 1), "team": None})
+        return _json({**names, **flags, "owner": user(BOT_ID + 1), "team": None})
 
     async def gateway(self, request: web.Request) -> web.Response:
         """Where the gateway is."""
-        return web.json_response({"url": f"ws://{request.host}/gateway"})
+        return _json({"url": f"ws://{request.host}/gateway"})
 
     async def gateway_bot(self, request: web.Request) -> web.Response:
         """Where the gateway is, and how many sessions may be started."""
         body = {"url": f"ws://{request.host}/gateway", "shards": 1, "session_start_limit": self._state.budget.limit()}
-        return web.json_response(body)
+        return _json(body)
 
     async def delete_message(self, request: web.Request) -> web.Response:
         """A deletion, after the faults that are ordered."""
@@ -134,16 +141,16 @@ class Fake:
         if faults.rate_limit_next > 0:
             faults.rate_limit_next -= 1
             body = {"message": "You are being rate limited.", "retry_after": faults.retry_after, "global": False}
-            return web.json_response(body, status=429, headers={"Retry-After": str(faults.retry_after), "X-RateLimit-Scope": "user"})
+            return _json(body, status=429, headers={"Retry-After": str(faults.retry_after), "X-RateLimit-Scope": "user"})
         if faults.fail_next > 0:
             faults.fail_next -= 1
-            return web.json_response({"message": "internal", "code": 0}, status=500)
+            return _json({"message": "internal", "code": 0}, status=500)
         if faults.forbid_next > 0:
             faults.forbid_next -= 1
-            return web.json_response({"message": "Missing Permissions", "code": 50013}, status=403)
+            return _json({"message": "Missing Permissions", "code": 50013}, status=403)
         await self._delay(message_id)
         if not self._state.delete(channel_id, message_id, unquote(request.headers.get("X-Audit-Log-Reason", ""))):
-            return web.json_response({"message": "Unknown Message", "code": 10008}, status=404)
+            return _json({"message": "Unknown Message", "code": 10008}, status=404)
         return web.Response(status=204)
 
     async def _delay(self, message_id: int) -> None:
@@ -159,11 +166,11 @@ class Fake:
         """A bot's connection."""
         socket = web.WebSocketResponse(max_msg_size=64 * 1024, compress=False)
         await socket.prepare(request)
-        self._sockets.add(socket)
+        self._sockets[socket] = request.transport
         try:
             await Connection(self._state, self._token(), socket, request).run()
         finally:
-            self._sockets.discard(socket)
+            del self._sockets[socket]
         return socket
 
     async def post_message(self, request: web.Request) -> web.Response:
@@ -173,19 +180,19 @@ class Fake:
         message, told = self._state.post(*ids, new.content, [int(item) for item in new.mentions])
         body = {"message_id": message["id"], "sessions": told}
         log.info("message", guild_id=new.guild_id, message_id=message["id"], sessions=told)
-        return web.json_response(body if told else {**body, "error": "no bot holds a session for this guild"}, status=201 if told else 503)
+        return _json(body if told else {**body, "error": "no bot holds a session for this guild"}, status=201 if told else 503)
 
     async def edit_message(self, request: web.Request) -> web.Response:
         """A user edits a message."""
         edit = Edit.model_validate_json(await request.read())
         message = self._state.edit(int(edit.message_id), edit.content)
-        return web.json_response({"edited": message is not None}, status=200 if message else 404)
+        return _json({"edited": message is not None}, status=200 if message else 404)
 
     async def deleted(self, request: web.Request) -> web.Response:
         """What was deleted; ?guild_id= and ?message_id= choose."""
         wanted = {key: request.query[key] for key in ("guild_id", "message_id") if key in request.query}
         found = [item for item in self._state.deleted if all(item[key] == value for key, value in wanted.items())]
-        return web.json_response({"deleted": found})
+        return _json({"deleted": found})
 
     async def state(self, _request: web.Request) -> web.Response:
         """Sessions, budget and faults."""
@@ -195,27 +202,27 @@ class Fake:
         ]
         body: dict[str, Any] = {"sessions": sessions, "budget": self._state.budget.limit(), "counts": self._state.counts}
         faults = dataclasses.asdict(self._state.faults)
-        return web.json_response({**body, "deleting": [str(item) for item in self._state.deleting], "faults": faults})
+        return _json({**body, "deleting": [str(item) for item in self._state.deleting], "faults": faults})
 
     async def disconnect(self, _request: web.Request) -> web.Response:
         """Cut every connection without a goodbye; the sessions stay and can be resumed."""
-        sockets = list(self._sockets)
-        for socket in sockets:
-            await socket.close(code=4000)
-        return web.json_response({"disconnected": len(sockets)})
+        transports = [transport for transport in self._sockets.values() if transport is not None]
+        for transport in transports:
+            transport.abort()
+        return _json({"disconnected": len(transports)})
 
     async def set_faults(self, request: web.Request) -> web.Response:
         """Order faults."""
         wanted = FaultsIn.model_validate_json(await request.read())
         for key, value in wanted.model_dump().items():
             setattr(self._state.faults, key, value)
-        return web.json_response(wanted.model_dump())
+        return _json(wanted.model_dump())
 
     async def set_budget(self, request: web.Request) -> web.Response:
         """Set the session budget."""
         wanted = BudgetIn.model_validate_json(await request.read())
         self._state.budget.set(wanted.remaining, wanted.reset_after_seconds)
-        return web.json_response(self._state.budget.limit())
+        return _json(self._state.budget.limit())
 
     async def close(self) -> None:
         """Ask the bots to come back elsewhere."""
@@ -230,7 +237,7 @@ async def run(context: Context) -> None:
     app.add_routes(fake.routes())
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=3)
     await runner.setup()
-    await web.TCPSite(runner, context.settings.bind, context.settings.http_port).start()
+    await listen(runner, context.settings.bind, context.settings.http_port)
     context.health.started = True
     try:
         await context.stop.wait()

@@ -129,6 +129,10 @@ async def _on_unavailable(_request: Request, error: Exception) -> Response:
     return _problem(503, "the database is away", {"Retry-After": "2"})
 
 
+async def _on_other(_request: Request, _error: Exception) -> Response:
+    return _problem(500, "internal error")
+
+
 def _add_routes(app: FastAPI) -> None:
     base = "/v1/guilds/{guild_id}"
     routes: list[tuple[str, str, Callable[..., Awaitable[Any]], int]] = [
@@ -153,6 +157,7 @@ def build(db: Database, secrets: SecretFiles) -> FastAPI:
     _add_routes(app)
     app.add_exception_handler(StarletteHTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(Exception, _on_other)
     for kind in UNAVAILABLE:
         app.add_exception_handler(kind, _on_unavailable)
     return app
