@@ -8,6 +8,7 @@ migrations in a transaction that is rolled back, and read by the same statement.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from ansible_collections.dcm.platform.plugins.module_utils._guild_store import A
 from psycopg import sql
 
 PROBE = 1
+ACL = re.compile(r"\{acl:([a-z.]+)\}")
 
 REGISTERED = """
 SELECT g.guild_id, g.ledger_digest, n.oid AS ns, n.nspname, o.oid AS owner, a.oid AS app, n.nspowner, n.nspacl
@@ -38,7 +40,8 @@ WHERE n.nspname = {schema} AND o.rolname = n.nspname || '_owner' AND a.rolname =
 PARTS = (
     "SELECT guild_id, nspname, concat_ws(' ', 'schema', pg_get_userbyid(nspowner), {acl:nspacl}) FROM g",
     """SELECT g.guild_id, g.nspname, concat_ws(' ', 'role', r.rolname, r.rolcanlogin, r.rolinherit,
-        r.rolsuper OR r.rolcreatedb OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls) FROM g JOIN pg_roles r ON r.oid IN (g.owner, g.app)""",
+        r.rolsuper OR r.rolcreatedb OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls)
+        FROM g JOIN pg_roles r ON r.oid IN (g.owner, g.app)""",
     """SELECT g.guild_id, g.nspname, concat_ws(' ', 'member', pg_get_userbyid(m.member), 'of', pg_get_userbyid(m.roleid))
         FROM g JOIN pg_auth_members m ON m.roleid IN (g.owner, g.app) WHERE m.member <> {service_oid}""",
     """SELECT g.guild_id, g.nspname, concat_ws(' ', 'member', pg_get_userbyid(m.member), 'of', pg_get_userbyid(m.roleid))
@@ -99,11 +102,7 @@ def _lines(scope: str, service_role: str, ledger: bool) -> str:
 
 
 def _expand(part: str) -> str:
-    head, *rest = part.split("{acl:")
-    for piece in rest:
-        column, tail = piece.split("}", 1)
-        head += f"(SELECT string_agg(x::text, ',' ORDER BY x::text) FROM unnest({column}) x){tail}"
-    return head
+    return ACL.sub(r"(SELECT string_agg(x::text, ',' ORDER BY x::text) FROM unnest(\1) x)", part)
 
 
 def fingerprints(access: Access, service_role: str, connections: int, ids: Sequence[int] | None = None) -> dict[int, str]:
