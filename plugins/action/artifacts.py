@@ -42,10 +42,15 @@ class ActionModule(ActionBase):
         venv = Path(sys.executable).parent
         go, go_version = find_go(["go", str(venv / "go")])
         catalog = read_catalog(
-            yaml.safe_load(Path(args["catalog"]).read_text()), Path(args["source"]), go_version, host_suite(Path("/etc/os-release").read_text())
+            yaml.safe_load(Path(args["catalog"]).read_text()),
+            Path(args["source"]),
+            go_version,
+            host_suite(Path("/etc/os-release").read_text()),
         )
         tools = {"go": go, "uv": str(venv / "uv")}
-        builder = Builder(catalog, Path(args["source"]), Path(args["cache"]), tools, lambda text: self._display.display(f"artifacts: {text}"))
+        builder = Builder(
+            catalog, Path(args["source"]), Path(args["cache"]), tools, lambda text: self._display.display(f"artifacts: {text}")
+        )
         binaries, images = _selection(catalog, args)
         missing: list[Binary | Image] = [b for b in binaries if not builder.binary_path(b).exists()]
         missing += [i for i in images if not builder.image_path(i).exists()]

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -63,5 +62,5 @@ class ActionModule(ActionBase):
             for path in doomed:
                 shutil.rmtree(path)
             if args["state"] == "absent" and node.places.kubeconfig.exists():
-                os.unlink(node.places.kubeconfig)
+                node.places.kubeconfig.unlink()
         return {"changed": running or bool(doomed), "running": False, "restarted": [], "imported": []}

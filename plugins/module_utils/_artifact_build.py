@@ -34,6 +34,7 @@ _UNUSED = (
     "usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/lintian", "usr/share/locale", "usr/share/bug", "usr/include",
     "var/lib/apt", "var/lib/dpkg", "var/cache", "var/log", "etc/apt", "etc/dpkg", "dev",
 )  # fmt: skip
+_APT_SOURCES = ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list.d/ubuntu.sources", "/etc/apt/sources.list")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 GO_MINIMUM = (1, 26)
 
@@ -56,7 +57,7 @@ def find_go(candidates: list[str]) -> tuple[str, str]:
             return path, version
         seen.append(f"{path} ({version or 'does not run'})")
     wanted = ".".join(map(str, GO_MINIMUM))
-    raise PlatformError(f"no Go {wanted} or newer found; seen: {', '.join(seen) or 'none'}. `make bootstrap` installs one into the project's venv")
+    raise PlatformError(f"no Go {wanted} or newer found; seen: {', '.join(seen) or 'none'}. `make bootstrap` installs one")
 
 
 def host_suite(os_release: str) -> str:
@@ -115,10 +116,11 @@ class Builder:
         log = self.cache / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as output:
-            status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False, **options).returncode
+            streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
+            status = subprocess.run(command, check=False, **streams, **options).returncode
         if status:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
-            raise PlatformError(f"building {name} failed ({os.path.basename(command[0])} exit {status}); the whole log is {log}\n{tail}")
+            raise PlatformError(f"building {name} failed ({Path(command[0]).name} exit {status}); the whole log is {log}\n{tail}")
 
     def build_binary(self, binary: Binary) -> None:
         """Compile one program from its locked module."""
@@ -171,7 +173,7 @@ class Builder:
         self._finish(recipe, root)
 
     def _debian(self, name: str, packages: list[str], root: Path) -> None:
-        sources = [str(p) for p in (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list.d/ubuntu.sources"), Path("/etc/apt/sources.list")) if p.is_file()]
+        sources = [path for path in _APT_SOURCES if Path(path).is_file()]
         suite = host_suite(Path("/etc/os-release").read_text())
         if not suite or not sources:
             raise PlatformError(f"image {name} is made from the host's Debian or Ubuntu sources, and this host has none in /etc/apt")
@@ -187,8 +189,9 @@ class Builder:
         with self._lower(image) as lower:
             interpreter = _interpreter(lower, image.name)
             target = _inside(root, recipe["target"])
-            command = [self.tools["uv"], "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
-            command += ["--python-version", interpreter.removeprefix("python"), "--python-platform", f"{platform.machine()}-unknown-linux-gnu"]
+            command = [self.tools["uv"], "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--only-binary=:all:"]
+            command.append(f"--python-version={interpreter.removeprefix('python')}")
+            command.append(f"--python-platform={platform.machine()}-unknown-linux-gnu")
             self._run(f"{image.name}-python", [*command, "--target", str(target), "-r", str(self.source / recipe["lock"])])
             shutil.rmtree(target / "bin", ignore_errors=True)
         self._compile(image, root, recipe["target"])
@@ -274,4 +277,4 @@ def _interpreter(root: Path, name: str) -> str:
     link = root / "usr/bin/python3"
     if not link.is_symlink():
         raise PlatformError(f"image {name} has Python code, but no image below it has /usr/bin/python3")
-    return os.readlink(link)
+    return str(link.readlink())

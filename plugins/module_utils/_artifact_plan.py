@@ -91,7 +91,8 @@ def module_version(go_mod: str, module: str) -> str:
 
 def _check_fields(kind: str, name: str, recipe: Mapping[str, Any], known: set[str]) -> None:
     if unknown := sorted(set(recipe) - known):
-        raise PlatformError(f"embedded/catalog.yml: {kind} {name} has unknown field(s) {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        names, fields = ", ".join(unknown), ", ".join(sorted(known))
+        raise PlatformError(f"embedded/catalog.yml: {kind} {name} has unknown field(s) {names}; known: {fields}")
 
 
 def _read_binary(name: str, recipe: Mapping[str, Any], source: Path, go_version: str) -> Binary:
@@ -99,7 +100,7 @@ def _read_binary(name: str, recipe: Mapping[str, Any], source: Path, go_version:
     folder = source / recipe["module"]
     go_mod = (folder / "go.mod").read_text()
     version = module_version(go_mod, recipe["version_of"]) if "version_of" in recipe else ""
-    major, minor = (version.lstrip("v").split(".") + ["", ""])[:2]
+    major, minor = [*version.lstrip("v").split("."), "", ""][:2]
     ldflags = recipe.get("ldflags", "").format(version=version, major=major, minor=minor)
     parts = [folder / "go.mod", folder / "go.sum"]
     if recipe["package"].startswith("./"):

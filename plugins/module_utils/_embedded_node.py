@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -73,7 +74,9 @@ class Node:
         changed = []
         for level in ("supervisor-host.conf", "supervisor.conf"):
             output = self._supervisor(level, "update")
-            changed += [line.split(":")[0] for line in output.splitlines() if "updated process group" in line or "added process group" in line]
+            changed += [
+                line.split(":")[0] for line in output.splitlines() if line.endswith(("updated process group", "added process group"))
+            ]
             if "node" in changed:
                 break  # the node starts anew with all that is in it
         return changed
@@ -92,7 +95,9 @@ class Node:
 
     def api_ready(self) -> str:
         """What keeps the API server from being ready."""
-        return self._why_not("get", "--raw", "/readyz")
+        result = self._kubectl("get", "--raw", "/readyz")
+        failing = re.findall(r"\[-\](\S+)", result.stderr)
+        return ", ".join(failing) or (_last_line(result.stderr) if result.returncode else "")
 
     def node_ready(self) -> str:
         """What keeps the node from being ready."""
@@ -100,7 +105,8 @@ class Node:
         if result.returncode:
             return _last_line(result.stderr)
         conditions = json.loads(result.stdout)["status"].get("conditions", [])
-        return next((c["message"] for c in conditions if c["type"] == "Ready" and c["status"] != "True"), "" if conditions else "no status yet")
+        ready = next((condition for condition in conditions if condition["type"] == "Ready"), {"status": "", "message": "no status yet"})
+        return "" if ready["status"] == "True" else str(ready["message"])
 
     def containerd_ready(self) -> str:
         """What keeps containerd from answering."""
@@ -144,8 +150,8 @@ class Node:
     def clean(self, link: str) -> None:
         """Take away what the node made outside of its folders."""
         self._kill_leftovers()
-        for command in (["ip", "netns", "del", self.namespace], ["ip", "link", "del", link], ["nft", "delete", "table", "ip", self.namespace]):
-            subprocess.run(command, capture_output=True, check=False)
+        for command in (f"ip netns del {self.namespace}", f"ip link del {link}", f"nft delete table ip {self.namespace}"):
+            subprocess.run(command.split(), capture_output=True, check=False)
         for group in Path("/sys/fs/cgroup").glob(f"*/{self.namespace}") if not _unified() else [Path("/sys/fs/cgroup") / self.namespace]:
             for folder in sorted((p for p in group.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
                 folder.rmdir()
@@ -163,7 +169,8 @@ class Node:
 
     def _kill_leftovers(self) -> None:
         """End processes of a node whose outer supervisor is gone: they are the ones in its network namespace."""
-        result = subprocess.run(["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=False)
+        command = f"ip netns pids {self.namespace}".split()
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
         for pid in result.stdout.split():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
@@ -173,16 +180,12 @@ class Node:
             log = self.places.logs / "node.log"
             said = _last_line(log.read_text(errors="replace")) if log.exists() else "nothing"
             return f"The node itself does not come up; it last said: {said} ({log})"
-        states = self._do([_beside_python("supervisorctl"), "--configuration", str(self.places.config / "supervisor.conf"), "status"], check=False)
+        states = self._supervisor("supervisor.conf", "status")
         bad = [line.split()[0] for line in states.splitlines() if "RUNNING" not in line]
         return f"Not running: {', '.join(bad)}. Logs: {self.places.logs}" if bad else f"Logs: {self.places.logs}"
 
     def _supervisor(self, config: str, *arguments: str) -> str:
         return self._do([_beside_python("supervisorctl"), "--configuration", str(self.places.config / config), *arguments])
-
-    def _why_not(self, *arguments: str) -> str:
-        result = self._kubectl(*arguments)
-        return _last_line(result.stderr) if result.returncode else ""
 
     def _kubectl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(self.places.bin / "kubectl"), f"--kubeconfig={self.places.kubeconfig}", "--request-timeout=5s", *arguments]
@@ -192,11 +195,12 @@ class Node:
         command = [str(self.places.bin / "ctr"), "--address", str(self.places.run / "containerd.sock"), "--namespace", "k8s.io", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    def _do(self, command: list[str], check: bool = True) -> str:
+    def _do(self, command: list[str]) -> str:
         result = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         # supervisorctl tells by 3 that something does not run; that alone is no failure of the call.
-        if check and result.returncode not in (0, 3):
-            raise PlatformError(f"{os.path.basename(command[0])} failed: {_last_line(result.stderr) or _last_line(result.stdout)}. Logs: {self.places.logs}")
+        if result.returncode not in {0, 3}:
+            said = _last_line(result.stderr) or _last_line(result.stdout)
+            raise PlatformError(f"{Path(command[0]).name} failed: {said}. Logs: {self.places.logs}")
         return result.stdout
 
 

@@ -43,7 +43,8 @@ def program_differs(path: Path, source: Path) -> bool:
     if not path.exists():
         return True
     here, there = path.stat(), source.stat()
-    return (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino) and (here.st_size, here.st_mtime_ns) != (there.st_size, there.st_mtime_ns)
+    same = path.samefile(source) or (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+    return not same
 
 
 def install_program(path: Path, source: Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import stat
 import tarfile
 from collections.abc import Mapping
@@ -83,7 +82,7 @@ def _add(archive: tarfile.TarFile, path: Path, name: str, owners: Mapping[str, i
     info.mode = stat.S_IMODE(status.st_mode) & ~(stat.S_ISUID | stat.S_ISGID)
     info.uid = info.gid = next((uid for folder, uid in owners.items() if name == folder or name.startswith(folder.rstrip("/") + "/")), 0)
     if stat.S_ISLNK(status.st_mode):
-        info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)
+        info.type, info.linkname = tarfile.SYMTYPE, str(path.readlink())
         archive.addfile(info)
     elif stat.S_ISDIR(status.st_mode):
         info.type = tarfile.DIRTYPE
@@ -97,27 +96,13 @@ def _add(archive: tarfile.TarFile, path: Path, name: str, owners: Mapping[str, i
 def write_image(target: Path, ref: str, layers: list[Layer], config: ImageConfig) -> str:
     """Write an OCI archive that imports as `ref`; returns the digest of its manifest."""
     blobs: dict[str, bytes] = {}
-
-    def blob(content: Any, media_type: str) -> dict[str, Any]:
-        data = json.dumps(content, sort_keys=True).encode()
-        digest = hashlib.sha256(data).hexdigest()
-        blobs[digest] = data
-        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
-
-    env = [f"{name}={value}" for name, value in {"PATH": "/usr/local/bin:/usr/bin:/bin", **(config.env or {})}.items()]
-    image_config = {
-        "architecture": config.architecture,
-        "os": "linux",
-        "config": {"Entrypoint": list(config.entrypoint), "Env": env, "User": config.user, "WorkingDir": "/"},
-        "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
-    }
     manifest = {
         "schemaVersion": 2,
         "mediaType": _MANIFEST,
-        "config": blob(image_config, _CONFIG),
+        "config": _blob(blobs, _image_config(layers, config), _CONFIG),
         "layers": [{"mediaType": _LAYER, "digest": layer.digest, "size": layer.size} for layer in layers],
     }
-    described = blob(manifest, _MANIFEST)
+    described = _blob(blobs, manifest, _MANIFEST)
     # containerd takes the whole reference from its own annotation, other tools the tag from OCI's.
     described["annotations"] = {"io.containerd.image.name": ref, "org.opencontainers.image.ref.name": ref.rsplit(":", 1)[-1]}
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive:
@@ -131,6 +116,24 @@ def write_image(target: Path, ref: str, layers: list[Layer], config: ImageConfig
             with layer.path.open("rb") as content:
                 archive.addfile(info, content)
     return str(described["digest"])
+
+
+def _image_config(layers: list[Layer], config: ImageConfig) -> dict[str, Any]:
+    env = [f"{name}={value}" for name, value in {"PATH": "/usr/local/bin:/usr/bin:/bin", **(config.env or {})}.items()]
+    return {
+        "architecture": config.architecture,
+        "os": "linux",
+        "config": {"Entrypoint": list(config.entrypoint), "Env": env, "User": config.user, "WorkingDir": "/"},
+        "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
+    }
+
+
+def _blob(blobs: dict[str, bytes], content: Any, media_type: str) -> dict[str, Any]:
+    """Add JSON to the blobs; returns its descriptor."""
+    data = json.dumps(content, sort_keys=True).encode()
+    digest = hashlib.sha256(data).hexdigest()
+    blobs[digest] = data
+    return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
 
 
 def _put(archive: tarfile.TarFile, name: str, data: bytes) -> None:

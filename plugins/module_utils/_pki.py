@@ -8,7 +8,7 @@ something else than wanted, or ends within the renewal window.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 from base64 import b64encode
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ def public_key(key: bytes) -> bytes:
     return _private(key).public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def new_authority(common_name: str, now: datetime.datetime) -> Pair:
+def new_authority(common_name: str, now: dt.datetime) -> Pair:
     """A self-signed certificate authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
@@ -67,7 +67,7 @@ def new_authority(common_name: str, now: datetime.datetime) -> Pair:
     return Pair(_pem(key), builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
 
-def issue(wanted: Wanted, authority: Pair, now: datetime.datetime) -> Pair:
+def issue(wanted: Wanted, authority: Pair, now: dt.datetime) -> Pair:
     """A leaf certificate with a fresh key."""
     signer = _private(authority.key)
     issuer = x509.load_pem_x509_certificate(authority.certificate)
@@ -82,7 +82,7 @@ def issue(wanted: Wanted, authority: Pair, now: datetime.datetime) -> Pair:
     return Pair(_pem(key), builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
 
-def why_issue(wanted: Wanted, current: Pair | None, authority: Pair, now: datetime.datetime, renew_days: int) -> str:
+def why_issue(wanted: Wanted, current: Pair | None, authority: Pair, now: dt.datetime, renew_days: int) -> str:
     """Why the certificate has to be issued (again); empty when the current one is as wanted."""
     if current is None:
         return "missing"
@@ -95,7 +95,7 @@ def why_issue(wanted: Wanted, current: Pair | None, authority: Pair, now: dateti
         return "signed by another authority"
     if certificate.subject != _subject(wanted) or _found_alternatives(certificate) != set(_alternatives(wanted)):
         return "names changed"
-    if certificate.not_valid_after_utc - now < datetime.timedelta(days=renew_days):
+    if certificate.not_valid_after_utc - now < dt.timedelta(days=renew_days):
         return f"ends {certificate.not_valid_after_utc:%Y-%m-%d}"
     return ""
 
@@ -107,6 +107,7 @@ def expiry(certificate: bytes) -> str:
 
 def kubeconfig(server: str, name: str, authority: bytes, pair: Pair) -> Mapping[str, object]:
     """A kubeconfig with the credentials inside, as data."""
+
     def inline(data: bytes) -> str:
         return b64encode(data).decode()
 
@@ -137,11 +138,13 @@ def _found_alternatives(certificate: x509.Certificate) -> set[x509.GeneralName]:
         return set()
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime.datetime, days: int) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: dt.datetime, days: int
+) -> x509.CertificateBuilder:
     # Valid from five minutes ago: clocks of guests and hosts differ a little.
-    start = now - datetime.timedelta(minutes=5)
+    start = now - dt.timedelta(minutes=5)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
-    return builder.serial_number(x509.random_serial_number()).not_valid_before(start).not_valid_after(start + datetime.timedelta(days=days))
+    return builder.serial_number(x509.random_serial_number()).not_valid_before(start).not_valid_after(start + dt.timedelta(days=days))
 
 
 def _key_usage(authority: bool) -> x509.KeyUsage:

@@ -75,10 +75,12 @@ def _wrong_inputs(wants: Wants) -> list[str]:
 def _lacking_room(facts: Facts, wants: Wants) -> list[str]:
     found = []
     if facts.memory_mib < wants.memory_mib:
-        found.append(f"memory: {facts.memory_mib} MiB available, {wants.memory_mib} wanted (embedded_cluster_memory_minimum); end other programs")
+        lack = f"{facts.memory_mib} MiB available, {wants.memory_mib} wanted"
+        found.append(f"memory: {lack} (embedded_cluster_memory_minimum); end other programs")
     for folder, free in facts.disk_mib.items():
         if free < wants.disk_mib:
-            found.append(f"disk: {free} MiB free at {folder}, {wants.disk_mib} wanted (embedded_cluster_disk_minimum); free some, or move the folder")
+            lack = f"{free} MiB free at {folder}, {wants.disk_mib} wanted"
+            found.append(f"disk: {lack} (embedded_cluster_disk_minimum); free some, or move the folder")
     return found
 
 

@@ -121,7 +121,7 @@ expires:
 """
 
 import base64
-import datetime
+import datetime as dt
 import json
 import os
 from pathlib import Path
@@ -166,14 +166,15 @@ def encryption_configuration() -> bytes:
     return json.dumps({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "EncryptionConfiguration", "resources": [resource]}).encode()
 
 
-def converge(folder: Folder, params: dict[str, Any], now: datetime.datetime) -> dict[str, str]:
+def converge(folder: Folder, params: dict[str, Any], now: dt.datetime) -> dict[str, str]:
     """Bring the folder to what the parameters ask for; returns the ends of the certificates."""
     pairs: dict[str, _pki.Pair] = {}
     for name in params["authorities"]:
         pairs[name] = folder.pair(name) or _pki.new_authority(f"{params['cluster_name']}-{name}", now)
         folder.keep_pair(name, pairs[name], "missing")
     for options in params["certificates"]:
-        wanted = _pki.Wanted(**{key: tuple(value) if isinstance(value, list) else value for key, value in options.items()})
+        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+        wanted = _pki.Wanted(**fields)
         current = folder.pair(wanted.name)
         why = _pki.why_issue(wanted, current, pairs[wanted.authority], now, params["renew_days"])
         pairs[wanted.name] = _pki.issue(wanted, pairs[wanted.authority], now) if why or current is None else current
@@ -216,7 +217,7 @@ def main() -> None:
     folder = Folder(Path(module.params["path"]), module.check_mode)
     if not module.check_mode:
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    expires = converge(folder, module.params, datetime.datetime.now(datetime.timezone.utc))
+    expires = converge(folder, module.params, dt.datetime.now(dt.UTC))
     reasons = "".join(f"{name}: {why}\n" for name, why in folder.issued.items())
     module.exit_json(changed=bool(folder.issued), issued=folder.issued, expires=expires, diff={"before": "", "after": reasons})
 

@@ -99,6 +99,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dcm.platform.plugins.module_utils._preflight import Facts, Wants, problems
@@ -106,7 +107,7 @@ from ansible_collections.dcm.platform.plugins.module_utils._preflight import Fac
 # Tried in a network namespace that ends with the command, so that the machine stays as it is.
 _KERNEL_TRIALS = {
     "veth links": ("ip", "ip link add name try0 type veth peer name try1"),
-    "nftables rules": ("nft", "nft add table ip t && nft add chain ip t c '{ type nat hook postrouting priority 100; }' && nft add rule ip t c masquerade"),
+    "nftables rules": ("nft", "echo 'table ip t { chain c { type nat hook postrouting priority 100; masquerade; }; }' | nft -f -"),
 }
 
 
@@ -135,11 +136,14 @@ def missing_commands(packages: dict[str, str]) -> frozenset[str]:
 
 def missing_kernel(missing: frozenset[str]) -> dict[str, str]:
     """What the kernel refuses to make; a thing whose tool is not installed yet cannot be tried."""
-    found = {}
+    found: dict[str, str] = {}
+    unshare = shutil.which("unshare")
+    if os.geteuid() or not unshare:
+        return found
     for what, (tool, script) in _KERNEL_TRIALS.items():
-        if os.geteuid() or missing & {tool, "unshare"}:
+        if tool in missing:
             continue
-        trial = subprocess.run(["unshare", "--net", "sh", "-c", script], capture_output=True, text=True, check=False)
+        trial = subprocess.run([unshare, "--net", "sh", "-c", script], capture_output=True, text=True, check=False)
         if trial.returncode:
             found[what] = trial.stderr.strip() or f"exit {trial.returncode}"
     return found
@@ -161,31 +165,31 @@ def free_disk(folder: str) -> int:
 
 def routes() -> dict[str, str]:
     """Routed networks and their links; the default route takes nothing away."""
-    if not shutil.which("ip"):
+    ip = shutil.which("ip")
+    if not ip:
         return {}
-    table = json.loads(subprocess.run(["ip", "-json", "-4", "route"], capture_output=True, text=True, check=True).stdout or "[]")
+    table = json.loads(subprocess.run([ip, "-json", "-4", "route"], capture_output=True, text=True, check=True).stdout or "[]")
     return {route["dst"]: route.get("dev", "?") for route in table if route["dst"] != "default"}
 
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "name": {"type": "str", "required": True},
-            "index": {"type": "int", "required": True},
-            "link": {"type": "str", "required": True},
-            "pid_file": {"type": "path", "required": True},
-            "packages": {"type": "dict", "required": True},
-            "install_packages": {"type": "bool", "default": True},
-            "memory_minimum": {"type": "int", "required": True},
-            "disk_minimum": {"type": "int", "required": True},
-            "folders": {"type": "list", "elements": "path", "required": True},
-            "networks": {"type": "list", "elements": "str", "required": True},
-        },
-        supports_check_mode=True,
-    )
-    params = module.params
+ARGUMENTS: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "index": {"type": "int", "required": True},
+    "link": {"type": "str", "required": True},
+    "pid_file": {"type": "path", "required": True},
+    "packages": {"type": "dict", "required": True},
+    "install_packages": {"type": "bool", "default": True},
+    "memory_minimum": {"type": "int", "required": True},
+    "disk_minimum": {"type": "int", "required": True},
+    "folders": {"type": "list", "elements": "path", "required": True},
+    "networks": {"type": "list", "elements": "str", "required": True},
+}
+
+
+def gather(params: dict[str, Any]) -> Facts:
+    """Look at the machine."""
     missing = missing_commands(params["packages"])
-    facts = Facts(
+    return Facts(
         uid=os.geteuid(),
         filesystems=frozenset(line.split()[-1] for line in Path("/proc/filesystems").read_text().splitlines()),
         controllers=controllers(),
@@ -196,6 +200,11 @@ def main() -> None:
         routes=routes(),
         installable=shutil.which("apt-get") is not None,
     )
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    params = module.params
     running = is_running(Path(params["pid_file"]))
     wants = Wants(
         name=params["name"],
@@ -208,9 +217,10 @@ def main() -> None:
         install_packages=params["install_packages"],
         running=running,
     )
+    facts = gather(params)
     if found := problems(facts, wants):
         module.fail_json(msg="This machine cannot carry the embedded cluster yet; nothing was changed:\n- " + "\n- ".join(found))
-    module.exit_json(changed=False, packages=sorted({params["packages"][command] for command in missing}), running=running)
+    module.exit_json(changed=False, packages=sorted({params["packages"][command] for command in facts.missing_commands}), running=running)
 
 
 if __name__ == "__main__":

@@ -137,31 +137,33 @@ def converge(params: dict[str, Any], dry: bool) -> tuple[list[str], list[dict[st
     return written, diffs
 
 
+MODE = {"type": "str", "default": "0755"}
+DIRECTORY = {"path": {"type": "path", "required": True}, "mode": MODE}
+FILE = {
+    "path": {"type": "str", "required": True},
+    "content": {"type": "str"},
+    "source": {"type": "path"},
+    "mode": {"type": "str", "default": "0644"},
+    "secret": {"type": "bool", "default": False, "no_log": False},
+}
+ONE_OF = [("content", "source")]
+ARGUMENTS: dict[str, Any] = {
+    "root": {"type": "path", "default": "/"},
+    "directories": {"type": "list", "elements": "dict", "default": [], "options": DIRECTORY},
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": FILE,
+        "required_one_of": ONE_OF,
+        "mutually_exclusive": ONE_OF,
+    },
+    "programs": {"type": "dict", "default": {}},
+}
+
+
 def main() -> None:
-    mode = {"type": "str", "default": "0755"}
-    file = {
-        "path": {"type": "str", "required": True},
-        "content": {"type": "str"},
-        "source": {"type": "path"},
-        "mode": {"type": "str", "default": "0644"},
-        "secret": {"type": "bool", "default": False, "no_log": False},
-    }
-    module = AnsibleModule(
-        argument_spec={
-            "root": {"type": "path", "default": "/"},
-            "directories": {"type": "list", "elements": "dict", "default": [], "options": {"path": {"type": "path", "required": True}, "mode": mode}},
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": file,
-                "required_one_of": [("content", "source")],
-                "mutually_exclusive": [("content", "source")],
-            },
-            "programs": {"type": "dict", "default": {}},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
         written, diffs = converge(module.params, module.check_mode)
     except OSError as error:
