@@ -12,7 +12,6 @@ from ansible.errors import AnsiblePromptInterrupt, AnsiblePromptNoninteractive
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-
 from ansible_collections.dcm.platform.plugins.module_utils import _guard as rules
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guard_lock import current_run
@@ -29,7 +28,7 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
+        result: dict[str, Any] = super().run(tmp, task_vars)
         _validation, arguments = self.validate_argument_spec(ARGUMENTS)
         try:
             site = valid_site(task_vars or {})
@@ -44,7 +43,7 @@ def ask(prompt: str) -> str:
     """What is typed; nothing where nobody can type."""
     try:
         return bytes(display.prompt_until(prompt)).decode(errors="replace").strip()
-    except (AnsiblePromptInterrupt, AnsiblePromptNoninteractive):
+    except (AnsiblePromptInterrupt, AnsiblePromptNoninteractive, OSError):  # OSError: a terminal that is not ours
         return ""
 
 
@@ -73,7 +72,7 @@ def read_inputs(host: Any) -> tuple[dict[str, Any], list[str]]:
         try:
             if name in host:
                 values[name] = host[name]
-        except Exception as error:  # whatever a template in an inventory may raise
+        except Exception as error:  # noqa: BLE001 - whatever a template in an inventory may raise
             problems[name] = f"{name} cannot be computed: {error}"
     validated = ArgumentSpecValidator({name: spec for name, spec in specs.items() if name not in problems}).validate(values)
     return {**values, **validated.validated_parameters}, list(problems.values()) + list(validated.error_messages)

@@ -38,10 +38,8 @@ def environment_problems(environment: str, inventory_dir: str) -> list[str]:
     folder = inventory_dir.rstrip("/").rpartition("/")[2]
     if folder == environment:
         return []
-    return [
-        f"platform_environment = '{environment}', but the inventory folder is named '{folder}' ({inventory_dir}):"
-        " a copied inventory has to name its own environment"
-    ]
+    named = f"platform_environment = '{environment}', but the inventory folder is named '{folder}' ({inventory_dir})"
+    return [f"{named}: a copied inventory has to name its own environment"]
 
 
 def value_problems(values: Mapping[str, Any]) -> list[str]:
@@ -50,10 +48,8 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
     for name, pattern, what in FORMS:
         if values.get(name) and not pattern.fullmatch(str(values[name])):
             problems.append(f"{name} = '{values[name]}': {what}")
-    for name in PATHS:
-        if values.get(name) and not str(values[name]).startswith("/"):
-            problems.append(f"{name} = '{values[name]}': must be an absolute path")
-    return problems
+    relative = [name for name in PATHS if values.get(name) and not str(values[name]).startswith("/")]
+    return problems + [f"{name} = '{values[name]}': must be an absolute path" for name in relative]
 
 
 def policy_problems(environment: str, confirmation: str) -> list[str]:
@@ -65,16 +61,12 @@ def policy_problems(environment: str, confirmation: str) -> list[str]:
 
 def identity_problems(environment: str, wanted: str, found: str, kubeconfig: str) -> list[str]:
     """The cluster behind the kubeconfig is the one that the inventory was written for."""
+    here = f"the cluster behind {kubeconfig} has the UID {found}"
     if wanted and wanted != found:
-        return [
-            f"the cluster behind {kubeconfig} has the UID {found}, but this inventory is for {wanted} (platform_cluster_uid):"
-            " it is another one. Choose the right context, or remove that file if the site has a new cluster"
-        ]
+        remedy = "choose the right context, or remove that file if the site has a new cluster"
+        return [f"{here}, but this inventory is for {wanted} (platform_cluster_uid): {remedy}"]
     if not wanted and environment in IDENTIFIED:
-        return [
-            f"platform_cluster_uid is empty, and {environment} has to name its cluster. The one behind {kubeconfig} has the UID {found}:"
-            " write that into the inventory if it is the right one"
-        ]
+        return [f"platform_cluster_uid is empty, and {environment} has to name its cluster: {here}; write it down if it is the right one"]
     return []
 
 

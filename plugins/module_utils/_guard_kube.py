@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import Any
 
 import kubernetes
 import urllib3
-
+import yaml
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guard_lease import DURATION, Holder, Lease
 
@@ -32,7 +32,7 @@ class Cluster:
     def __init__(self, kubeconfig: str, context: str) -> None:
         try:
             client: Any = kubernetes.config.new_client_from_config(kubeconfig, context or None)
-        except kubernetes.config.ConfigException as error:
+        except (kubernetes.config.ConfigException, yaml.YAMLError, OSError, TypeError) as error:
             raise PlatformError(f"kubeconfig {kubeconfig} cannot be used: {error}") from error
         client.configuration.retries = urllib3.Retry(0)
         client.rest_client = kubernetes.client.rest.RESTClientObject(client.configuration)
@@ -69,7 +69,7 @@ class Cluster:
             spec=client.V1LeaseSpec(
                 holder_identity=holder.identity if holder else "",
                 lease_duration_seconds=DURATION,
-                renew_time=datetime.datetime.now(datetime.timezone.utc),
+                renew_time=dt.datetime.now(dt.UTC),
                 lease_transitions=transitions,
             ),
         )

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import enum
 
 DURATION = 45  # seconds that a lease stays good without being renewed
@@ -45,7 +45,7 @@ class Lease:
 
     identity: str
     duration: int
-    renewed: datetime.datetime | None
+    renewed: dt.datetime | None
     transitions: int = 0
 
 
@@ -58,7 +58,7 @@ class Verdict(enum.Enum):
     REFUSE = "held by a living run"
 
 
-def judge(lease: Lease | None, me: Holder, now: datetime.datetime, alive: bool | None) -> Verdict:
+def judge(lease: Lease | None, me: Holder, now: dt.datetime, alive: bool | None) -> Verdict:
     """What ``me`` may do. ``alive``: does the holder's process live; None where that cannot be known (another machine)."""
     if lease is None or not lease.identity or lease.identity == me.identity:
         return Verdict.TAKE
@@ -69,7 +69,7 @@ def judge(lease: Lease | None, me: Holder, now: datetime.datetime, alive: bool |
     return Verdict.REFUSE if alive else Verdict.WATCH
 
 
-def held_message(lease: Lease, now: datetime.datetime) -> str:
+def held_message(lease: Lease, now: dt.datetime) -> str:
     """Who holds it, and what to do."""
     holder = Holder.parse(lease.identity)
     age = f"{(now - lease.renewed).total_seconds():.0f} s ago" if lease.renewed else "never"

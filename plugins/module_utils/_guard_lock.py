@@ -156,7 +156,7 @@ def _detach(descriptor: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
-    os.closerange(3, descriptor if descriptor > 3 else 3)
+    os.closerange(3, max(descriptor, 3))
     os.closerange(max(descriptor, 2) + 1, os.sysconf("SC_OPEN_MAX"))
     os.chdir("/")
 

@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import time
 from collections.abc import Callable
 
 import kubernetes
 import urllib3
-
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guard_kube import Cluster, LostRace
 from ansible_collections.dcm.platform.plugins.module_utils._guard_lease import RENEW, Holder, Verdict, held_message, judge
@@ -22,7 +21,7 @@ WATCHING = RENEW + 6  # seconds in which a living holder renews at least once
 def take_lease(cluster: Cluster, run: Holder, say: Callable[[str], None]) -> None:
     """Make the Lease ours, or say who has it."""
     lease, version = cluster.lease()
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = dt.datetime.now(dt.UTC)
     holder = Holder.parse(lease.identity) if lease else None
     verdict = judge(lease, run, now, alive(holder))
     if lease and verdict is Verdict.WATCH:

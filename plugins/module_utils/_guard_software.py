@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from ansible_collections.dcm.platform.plugins.module_utils._guard_versions import requirements, version_problems
 
 COLLECTION = Path(__file__).parents[2]
