@@ -1,0 +1,16 @@
+# Copyright: (c) 2026, DCM platform engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""All promises, in the order of the layers."""
+
+from __future__ import annotations
+
+from ansible_collections.dcm.platform.plugins.module_utils import _verify_cluster, _verify_data, _verify_pods, _verify_services
+from ansible_collections.dcm.platform.plugins.module_utils._verify import Promise
+
+LAYERS = ("cluster", "data", "services")
+
+
+def all_promises() -> list[Promise]:
+    """Every promise of the platform."""
+    found = [*_verify_cluster.PROMISES, *_verify_pods.PROMISES, *_verify_data.PROMISES, *_verify_services.PROMISES]
+    return sorted(found, key=lambda promise: LAYERS.index(promise.layer))

@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, DCM platform engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What Postgres, Redis and the guild registry promise."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis
+from ansible_collections.dcm.platform.plugins.module_utils._verify import Broken, NotApplicable, Promise
+from ansible_collections.dcm.platform.plugins.module_utils._verify_site import Site
+from psycopg import sql
+
+SCRAM = {"require_auth": "scram-sha-256", "connect_timeout": 10}
+TABLE = "cleanup_action"
+
+
+@contextlib.contextmanager
+def connect(site: Site, user: str, password: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection that the server has to ask a SCRAM proof for; any other way in is refused on our side."""
+    inputs = site.inputs
+    with (
+        site.reach_name(inputs.postgres_host, inputs.postgres_port) as (host, port),
+        psycopg.connect(host=host, port=port, dbname=inputs.postgres_database, user=user, password=password, **SCRAM) as connection,  # type: ignore[arg-type]
+    ):
+        yield connection
+
+
+def administrator(site: Site) -> tuple[str, str]:
+    reference = f"{site.inputs.namespace_data}/{site.inputs.postgres_admin_secret}"
+    return site.secret(reference, "username"), site.secret(reference, "password")
+
+
+def services(site: Site) -> tuple[str, str]:
+    """The login of the services."""
+    reference = f"{site.inputs.namespace_services}/{site.inputs.service_secret}"
+    return site.inputs.service_role, site.secret(reference, "postgres-password")
+
+
+def two_guilds(site: Site) -> tuple[int, int]:
+    if len(site.inputs.guilds) < 2:
+        raise NotApplicable("needs two guilds; name them in verify_guild_ids")
+    return site.inputs.guilds[0], site.inputs.guilds[1]
+
+
+def postgres_scram(site: Site) -> str:
+    """The services log in by SCRAM, and may do nothing by themselves."""
+    with connect(site, *services(site)) as connection:
+        row = connection.execute(
+            "SELECT current_setting('server_version'), rolsuper OR rolcreaterole OR rolcreatedb FROM pg_roles WHERE rolname = user"
+        )
+        version, mighty = row.fetchone() or ("?", True)
+    if mighty:
+        raise Broken(f"no rights for {site.inputs.service_role}", "it is superuser, or may create roles or databases")
+    return f"Postgres {version} let {site.inputs.service_role} in by SCRAM-SHA-256"
+
+
+def postgres_wrong_password(site: Site) -> str:
+    """The same with a wrong password fails, for every login that we know."""
+    for user, password in (services(site), administrator(site)):
+        try:
+            with connect(site, user, password[::-1] + "x"):
+                raise Broken("a refusal", f"{user} got in with a wrong password")
+        except psycopg.OperationalError as error:
+            if "password authentication failed" not in str(error):
+                raise
+    return "two logins were refused with a wrong password"
+
+
+def guild_isolation(site: Site) -> str:
+    """As one guild's role: its own table can be read, the other's cannot, nor can the role be changed into the other's by name in SQL."""
+    mine, other = two_guilds(site)
+    with connect(site, *services(site)) as connection:
+        _read_as(connection, mine, mine)
+        for reader, owner in ((mine, other), (other, mine), (None, mine)):
+            try:
+                _read_as(connection, reader, owner)
+            except psycopg.errors.InsufficientPrivilege:
+                continue
+            who = f"guild {reader}'s role" if reader else f"{site.inputs.service_role} without a guild's role"
+            raise Broken(f"{who} refused on the tables of guild {owner}", "it can read them")
+    return f"guilds {mine} and {other} read their own table, and are refused on each other's"
+
+
+def _read_as(connection: psycopg.Connection[Any], reader: int | None, owner: int) -> None:
+    with connection.transaction(force_rollback=True):
+        if reader:
+            connection.execute("SELECT set_config('role', %s, true)", (f"guild_{reader}_app",))
+        connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(f"guild_{owner}", TABLE)))
+
+
+def registry_complete(site: Site) -> str:
+    """Every guild of the inventory is active, and every registered one is at the newest version."""
+    newest = max(path.name.partition("_")[0] for path in Path(site.inputs.migrations_dir).glob("*.sql"))
+    with connect(site, *administrator(site)) as connection:
+        rows = connection.execute("SELECT guild_id, state, schema_version FROM dcm.guild_directory").fetchall()
+    states = {guild: state for guild, state, _version in rows}
+    missing = [str(guild) for guild in site.inputs.guilds if states.get(guild) != "active"]
+    behind = [f"{guild} at {version or 'none'}" for guild, _state, version in rows if version != newest]
+    if missing or behind:
+        found = ["not active: " + ", ".join(missing[:5])] if missing else []
+        found += [f"{len(behind)} behind: " + ", ".join(behind[:5])] if behind else []
+        raise Broken(f"all guilds of the inventory active, all registered ones at {newest}", "; ".join(found))
+    return f"{len(rows)} guilds at schema version {newest}"
+
+
+def redis_auth(site: Site) -> str:
+    """Redis says nothing without the password, or with a wrong one."""
+    password = site.secret(f"{site.inputs.namespace_data}/{site.inputs.redis_secret}", "password")
+    with site.reach_name(site.inputs.redis_host, site.inputs.redis_port) as (host, port):
+        for given in (None, password[::-1] + "x"):
+            try:
+                _ping(host, port, given)
+            except redis.AuthenticationError:
+                continue
+            raise Broken("a refusal", f"Redis answers {'a wrong password' if given else 'without a password'}")
+        _ping(host, port, password)
+    return "refused without and with a wrong password, answered with the right one"
+
+
+def _ping(host: str, port: int, password: str | None) -> None:
+    with contextlib.closing(redis.Redis(host, port, password=password, socket_timeout=5, socket_connect_timeout=5)) as client:
+        client.ping()
+
+
+PROMISES = (
+    Promise(
+        "data.postgres_scram",
+        "Postgres lets the services in by SCRAM",
+        postgres_scram,
+        "the log of pod postgres-0; Secret dcm-service against the role's password",
+        needs=("cluster.api_ready",),
+    ),
+    Promise(
+        "data.postgres_wrong_password",
+        "Postgres refuses a wrong password",
+        postgres_wrong_password,
+        "pg_hba.conf: a line with trust",
+        needs=("data.postgres_scram",),
+    ),
+    Promise(
+        "data.guild_isolation",
+        "A guild's role is refused on another guild's tables",
+        guild_isolation,
+        "the grants on the schemas named: playbooks/guild_report.yml; stop the services until it is understood",
+        needs=("data.postgres_scram",),
+    ),
+    Promise(
+        "data.registry_complete",
+        "All guilds are registered and at the newest schema version",
+        registry_complete,
+        "playbooks/guild_migrate.yml and what it reports",
+        needs=("cluster.api_ready",),
+    ),
+    Promise(
+        "data.redis_auth",
+        "Redis wants its password",
+        redis_auth,
+        "requirepass of pod redis-0; Secret redis-auth",
+        needs=("cluster.api_ready",),
+    ),
+)
