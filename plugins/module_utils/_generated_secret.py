@@ -59,6 +59,7 @@ class Wanted:
     keys: Mapping[str, KeySpec] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
     copies: tuple[Copy, ...] = ()
+    required: tuple[str, ...] = ()
 
 
 @dataclass
@@ -100,7 +101,7 @@ def _parse_one(entry: dict[str, Any]) -> Wanted:
         if not isinstance(value, str) or not value:
             raise PlatformError(f"key {name} of Secret {ref} is given a value that is no text, or empty: quote it, or leave the key out")
     copies = tuple(Copy(Ref(copy["namespace"], copy["name"]), dict(copy["keys"])) for copy in entry.get("copies") or [])
-    return Wanted(ref, keys, values, copies)
+    return Wanted(ref, keys, values, copies, tuple(entry.get("required_keys") or ()))
 
 
 def _key_spec(ref: Ref, name: str, spec: Any) -> KeySpec:
@@ -142,6 +143,8 @@ def plan(wanted: list[Wanted], found: Found, rotate: list[str], generate: Callab
                 write(entry.ref, key, value.encode(), "set to the given value")
     for entry in wanted:
         future = {**(found[entry.ref] or {}), **(changes[entry.ref].values if entry.ref in changes else {})}
+        if missing := [key for key in entry.required if key not in future]:
+            raise PlatformError(f"Secret {entry.ref} has no key {', '.join(missing)}: put it there, it cannot be generated")
         for copy in entry.copies:
             _copy(entry, copy, future, found, write)
     return list(changes.values())

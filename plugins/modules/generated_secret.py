@@ -52,6 +52,11 @@ options:
         description: Keys with a given value that is a secret. They are set whenever they differ.
         type: dict
         default: {}
+      required_keys:
+        description: Keys that somebody else puts there. A missing one is an error.
+        type: list
+        elements: str
+        default: []
       copies:
         description: Further Secrets that are to have keys of this one.
         type: list
@@ -166,6 +171,7 @@ SECRET = {
     "keys": {"type": "dict", "default": {}, "no_log": False},
     "public_values": {"type": "dict", "default": {}},
     "secret_values": {"type": "dict", "default": {}, "no_log": True},
+    "required_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "copies": {"type": "list", "elements": "dict", "default": [], "options": COPY},
 }
 

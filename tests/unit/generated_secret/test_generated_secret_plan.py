@@ -76,6 +76,7 @@ TABLE = [
         ["data/redis"],
         {"data/redis": {"a": NEW, "b": NEW}},
     ),
+    ("required key there", [entry({}, required_keys=["token"])], {REDIS: {"token": b"t"}}, [], {}),
     ("given value", [entry({}, public_values={"user": "me"})], {REDIS: {"user": b"you"}}, [], {"data/redis": {"user": b"me"}}),
     ("given value there", [entry({}, secret_values={"token": "t"})], {REDIS: {"token": b"t"}}, [], {}),
 ]
@@ -118,6 +119,7 @@ def test_generated_values(charset: str) -> None:
         ),
         ([entry(public_values={"port": 5432})], "key port of Secret data/redis is given a value that is no text"),
         ([entry(secret_values={"token": ""})], "key token of Secret data/redis is given a value that is no text, or empty"),
+        ([entry({}, required_keys=["token"])], "Secret data/redis has no key token: put it there"),
         ([entry({}, **COPIES)], "Secret data/redis has no key password, which services/service is to have as redis-password"),
     ],
 )
