@@ -76,7 +76,8 @@ def test_steps() -> list[Step]:
     binaries = Step("test-binaries", [str(VENV / "ansible-playbook"), "tests/support/binaries.yml"])
     bare = [suite_step(suite) for suite in suites() if suite in BARE]
     others = [suite_step(suite, binaries.name) for suite in suites() if suite not in BARE]
-    return [*bare, binaries, *others, *service_steps(), Step("test-molecule", [str(VENV / "molecule"), "test", "--all"])]
+    sanity = Step("test-sanity", [str(ROOT / "scripts/sanity")])
+    return [*bare, sanity, binaries, *others, *service_steps(), Step("test-molecule", [str(VENV / "molecule"), "test", "--all"])]
 
 
 def service_steps() -> list[Step]:
