@@ -46,6 +46,7 @@ RELEASE_OPTIONS: Spec = {
     "lock_timeout": {"type": "str"},
     "plain_http": {"type": "bool"},
     "post_renderer": {"type": "str"},
+    "retries": {"type": "int"},
     "skip_schema_validation": {"type": "bool"},
     "take_ownership": {"type": "bool"},
     "depends_on": {"type": "list", "elements": "str"},
@@ -69,6 +70,8 @@ ReadFile = Callable[[str], bytes]
 
 def build_releases(options: Mapping[str, Any], read_file: ReadFile, find_chart: Callable[[str, bool], str]) -> list[Release]:
     """The releases that validated options ask for."""
+    if int(options.get("parallel") or 0) < 1 and "parallel" in options:
+        raise PlatformError(f"parallel: {options['parallel']} is not a number of releases to work on at once. Write 1 or more.")
     entries: list[Mapping[str, Any]] | None = options.get("releases")
     if entries is None:
         return [_build(_given(options), "", read_file, find_chart)]

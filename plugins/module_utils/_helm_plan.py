@@ -57,6 +57,7 @@ class Release:
     lock_timeout: int = 0
     plain_http: bool = False
     post_renderer: str = ""
+    retries: int = 2
     skip_schema_validation: bool = False
     take_ownership: bool = False
     depends_on: tuple[str, ...] = ()

@@ -36,8 +36,13 @@ from ansible_collections.dcm.platform.plugins.module_utils._helm_values import (
 
 CRD_MANAGER = "dcm-platform"
 CRD_BOUND = 60.0
+RETRY_PAUSE = 3.0
 _SIGNS = {"add": "+", "change": "~", "remove": "-"}
 _UNKNOWN_KIND = re.compile(r"no matches for kind|resource mapping not found|could not find the requested resource")
+_PASSING = re.compile(
+    r"failed calling webhook|connection refused|connection reset|i/o timeout|TLS handshake timeout|leader changed|"
+    r"server is currently unable to handle|no endpoints available|etcdserver: request timed out|http2: client connection lost"
+)
 _HINTS = (
     (r"don't meet the specifications|values\.schema", "Correct the value at the path that Helm names."),
     (
@@ -227,7 +232,7 @@ class Steps:
         masker.learn(before.get("config") or {})
         started = time.monotonic()
         try:
-            after = self._render(job) if self._check else self._install(job)
+            after = self._render(job) if self._check else self._install_retrying(job)
         except HelmError as error:
             raise PlatformError(self._failure(job, error, masker, time.monotonic() - started)) from error
         if self._want_objects:
@@ -235,6 +240,23 @@ class Steps:
             self._note(outcome, object_changes(sides[0], sides[1], release.namespace, masker), job.key)
         outcome.status = str((after.get("info") or {}).get("status", "deployed")) if not self._check else "deployed"
         outcome.revision = job.next_revision if self._check else int(after.get("version", job.next_revision))
+
+    def _install_retrying(self, job: Job) -> dict[str, Any]:
+        """Install, again after errors that pass by themselves: a webhook or an API that is just starting."""
+        attempt = job
+        for _count in range(job.release.retries):
+            try:
+                return self._install(attempt)
+            except HelmError as error:
+                if not _PASSING.search(error.output):
+                    raise
+            time.sleep(RETRY_PAUSE)
+            attempt = replace(job, history=self._history(job.release), decision=replace(job.decision, recover=""))
+        return self._install(attempt)
+
+    def _history(self, release: Release) -> list[Record]:
+        pair = (release.namespace, release.name)
+        return self._api.release_history([pair])[pair]
 
     def _install(self, job: Job) -> dict[str, Any]:
         labels = release_labels(job.digest, job.next_revision)
@@ -273,7 +295,8 @@ class Steps:
 
     def _not_ready(self, job: Job) -> list[str]:
         try:
-            reasons = Watch(self._api, job.release, job.next_revision).explain()
+            history = self._history(job.release)
+            reasons = Watch(self._api, job.release, history[-1].revision).explain() if history else []
         except PlatformError as error:
             reasons = [f"(not readable: {error})"]
         return [f"Not ready: {reason}" for reason in reasons]
@@ -281,7 +304,7 @@ class Steps:
     def _undo(self, job: Job) -> str:
         """Put back what was before, if wanted. Not left to Helm: its own flag forces the watcher on, and hides why pods failed."""
         release = job.release
-        history = self._api.release_history([(release.namespace, release.name)])[(release.namespace, release.name)]
+        history = self._history(release)
         if not release.atomic or not history:
             return "Nothing was rolled back." if history else "Nothing was installed."
         if history[-1].locked:

@@ -83,10 +83,10 @@ def value_layers(values: Any, where: str) -> list[Values]:
     """The ``values`` option: one mapping, or a list of mappings."""
     layers = [values] if isinstance(values, Mapping) else values
     if isinstance(layers, str) or not isinstance(layers, Sequence):
-        raise PlatformError(f"{where}: expected a dictionary or a list of dictionaries, found {type(values).__name__}.")
+        raise PlatformError(f"{where}: expected a dictionary or a list of dictionaries, found {type(plain(values)).__name__}.")
     for index, layer in enumerate(layers):
         if layer is not None and not isinstance(layer, Mapping):
-            raise PlatformError(f"{where}[{index}]: expected a dictionary, found {type(layer).__name__}.")
+            raise PlatformError(f"{where}[{index}]: expected a dictionary, found {type(plain(layer)).__name__}.")
     return [plain(layer, where) for layer in layers if layer]
 
 
