@@ -12,7 +12,7 @@ from ansible_collections.dcm.platform.plugins.module_utils import _guild_scram a
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guild_migrations import MigrationSet
 from ansible_collections.dcm.platform.plugins.module_utils._guild_model import Migration
-from ansible_collections.dcm.platform.plugins.module_utils._guild_store import Conn
+from ansible_collections.dcm.platform.plugins.module_utils._guild_store import Conn, has_table
 from psycopg import sql
 
 CONTROL_LOCK = 0x64636D
@@ -46,9 +46,8 @@ class ControlPlan:
 
 
 def pending_control(conn: Conn, wanted: MigrationSet | None) -> tuple[Migration, ...]:
-    row = conn.execute("SELECT to_regclass('dcm.control_migration') IS NOT NULL").fetchone()
     applied: list[tuple[str, str]] = []
-    if row and row[0]:
+    if has_table(conn, "control_migration"):
         applied = [(version, found) for version, found in conn.execute("SELECT version, checksum FROM dcm.control_migration")]
     elif wanted is None:
         raise PlatformError("the database holds no control schema dcm: give control_migrations_dir, or run the role guild_data first")

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +29,14 @@ from ansible_collections.dcm.platform.plugins.module_utils._guild_model import (
     Tally,
     Wanted,
 )
-from ansible_collections.dcm.platform.plugins.module_utils._guild_plan import PlanContext, describe, diff_sides, plan_fleet, split_waves
+from ansible_collections.dcm.platform.plugins.module_utils._guild_plan import (
+    Ledger,
+    PlanContext,
+    describe,
+    diff_sides,
+    plan_fleet,
+    split_waves,
+)
 from ansible_collections.dcm.platform.plugins.module_utils._guild_progress import Progress
 from ansible_collections.dcm.platform.plugins.module_utils._guild_sql import Session
 
@@ -122,14 +131,14 @@ class Engine:
         return named + [Wanted(row[0], MIGRATED) for row in registered if row[0] not in ids]
 
     def _plan(self, registry: store.Conn | None, wanted: Sequence[Wanted], catalog: store.Conn | None = None) -> list[GuildPlan]:
-        ids = [guild.guild_id for guild in wanted]
-        current: dict[int, Current] = store.read_current(registry, self.request.service_role, ids) if registry else {}
-        unknown = [guild_id for guild_id in ids if guild_id not in current]
         asked = registry or catalog
-        orphans = store.read_orphans(asked, unknown) if asked else {}
-        return plan_fleet(
-            self.request.context, wanted, current, orphans, lambda guild_id: store.read_ledger(registry, guild_id) if registry else []
-        )
+        with store.one_snapshot(asked) if asked else contextlib.nullcontext():
+            ids = [guild.guild_id for guild in wanted]
+            current: dict[int, Current] = store.read_current(registry, self.request.service_role, ids) if registry else {}
+            unknown = [guild_id for guild_id in ids if guild_id not in current]
+            orphans = store.read_orphans(asked, unknown) if asked else {}
+            ledger: Callable[[int], Ledger] = functools.partial(store.read_ledger, registry) if registry else _no_ledger
+            return plan_fleet(self.request.context, wanted, current, orphans, ledger)
 
     def _refuse_early(self, plans: Sequence[GuildPlan]) -> None:
         """More refusals than failures allowed: nothing is started at all."""
@@ -248,3 +257,7 @@ def _diff(planned: control.ControlPlan, plans: Sequence[GuildPlan]) -> dict[str,
     if len(changed) > DIFF_LINES:
         after += f"and {len(changed) - DIFF_LINES:,} more guilds\n"
     return {"before": before, "after": after}
+
+
+def _no_ledger(_guild_id: int) -> Ledger:
+    return []

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,8 +69,14 @@ def is_superuser(conn: Conn) -> bool:
     return bool(_value(conn, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
 
 
+def has_table(conn: Conn, name: str) -> bool:
+    """Reads the catalog's tables: to_regclass may answer from a cache that is older than a lock just taken."""
+    statement = "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'dcm' AND c.relname = %s"
+    return conn.execute(statement, (name,)).fetchone() is not None
+
+
 def has_registry(conn: Conn) -> bool:
-    return bool(_value(conn, "SELECT to_regclass('dcm.guild') IS NOT NULL"))
+    return has_table(conn, "guild")
 
 
 def read_current(conn: Conn, service_role: str, ids: Iterable[int] | None = None) -> dict[int, Current]:
@@ -83,6 +90,14 @@ def read_current(conn: Conn, service_role: str, ids: Iterable[int] | None = None
     kept = None if wanted is None else set(wanted)
     rows = conn.execute(statement.encode(), parameters)
     return {row[0]: Current(*row) for row in rows if kept is None or row[0] in kept}
+
+
+@contextlib.contextmanager
+def one_snapshot(conn: Conn) -> Iterator[None]:
+    """Registry and catalog of the same moment, while other operators work."""
+    with conn.transaction():
+        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
 
 
 def read_orphans(conn: Conn, ids: Iterable[int]) -> dict[int, str]:
