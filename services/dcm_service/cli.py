@@ -10,7 +10,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from dcm_service import __version__, snowflake, tokens
+from dcm_service import __version__, snowflake, tokens, trust
 from dcm_service.config import PROCESSES, Process, Settings, load
 from dcm_service.errors import ServiceError
 from dcm_service.secretfiles import SecretFiles
@@ -48,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(process: Process) -> int:
     settings = load(process)
-    from dcm_service import runtime
+    trust.use_bundled_authorities()
+    from dcm_service import runtime  # only now: libraries read the authorities when they are imported
 
     return runtime.run(process, settings, importlib.import_module(MODULES[process]).run)
 

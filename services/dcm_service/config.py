@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, HttpUrl, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -14,7 +17,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from dcm_service.errors import ConfigError
 
 PREFIX = "DCM_"
-DISCORD_API_URL = "https://discord.com/api/v10"
+API_PATH = "/api/v10"
+DISCORD_API_URL = "https://discord.com" + API_PATH
 Process = Literal["gateway", "bot", "worker", "dashboard", "discord-fake"]
 PROCESSES: tuple[Process, ...] = ("gateway", "bot", "worker", "dashboard", "discord-fake")
 
@@ -74,6 +78,13 @@ class Settings(BaseSettings):
 
     otlp_endpoint: str = Field("", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
 
+    @field_validator("discord_api_url")
+    @classmethod
+    def _with_version(cls, value: str) -> str:
+        """A bare host means its API of the version that we speak."""
+        HttpUrl(value)
+        return value if urlsplit(value).path.strip("/") else value.rstrip("/") + API_PATH
+
     @field_validator("discord_api_url", "gateway_url", "otlp_endpoint")
     @classmethod
     def _http_url(cls, value: str) -> str:
@@ -93,8 +104,11 @@ class Settings(BaseSettings):
 
     @property
     def shard_ids(self) -> list[int] | None:
-        """The shards of this replica; None means all of them."""
-        return [int(part) for part in self.shard_id.split(",")] if self.shard_id else None
+        """The shards of this replica: those named, or the one of this pod's number in its StatefulSet; None means all of them."""
+        if self.shard_id:
+            return [int(part) for part in self.shard_id.split(",")]
+        number = re.search(r"-([0-9]+)$", socket.gethostname())
+        return [int(number[1])] if self.shard_count is not None and number else None
 
 
 def env_name(field: str) -> str:
@@ -122,10 +136,12 @@ def _missing(settings: Settings, process: Process) -> list[str]:
 
 def _combinations(settings: Settings, process: Process) -> list[str]:
     lines = []
-    if bool(settings.shard_id) != (settings.shard_count is not None):
-        lines.append("DCM_SHARD_ID and DCM_SHARD_COUNT belong together: set both or none")
-    if settings.shard_ids and settings.shard_count and max(settings.shard_ids) >= settings.shard_count:
-        lines.append(f"DCM_SHARD_ID={settings.shard_id}: ids run from 0 to DCM_SHARD_COUNT-1 ({settings.shard_count - 1})")
+    if settings.shard_id and settings.shard_count is None:
+        lines.append("DCM_SHARD_COUNT is not set; DCM_SHARD_ID needs it")
+    if settings.shard_count is not None and settings.shard_ids is None:
+        lines.append("DCM_SHARD_ID is not set, and the host's name has no number at its end to take its place")
+    if settings.shard_ids and settings.shard_count is not None and max(settings.shard_ids) >= settings.shard_count:
+        lines.append(f"DCM_SHARD_ID={max(settings.shard_ids)}: ids run from 0 to DCM_SHARD_COUNT-1 ({settings.shard_count - 1})")
     if process == "discord-fake" and settings.environment in ("staging", "production"):
         lines.append(f"DCM_ENVIRONMENT={settings.environment}: discord-fake runs in local and dev only")
     if settings.http_port == settings.ops_port:

@@ -65,7 +65,7 @@ def configure(settings: Settings, service: str) -> None:
     root.setLevel(settings.log_level)
     if settings.log_level == "DEBUG":
         logging.getLogger("discord").setLevel(logging.INFO)  # its debug lines hold what people write
-    for noisy in ("uvicorn.access", "aiohttp.access", "asyncio", "urllib3"):
+    for noisy in ("uvicorn.access", "uvicorn.error", "aiohttp.access", "asyncio", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+import certifi
 import pytest
 
 from dcm_service.cli import main
 from dcm_service.config import DISCORD_API_URL, PROCESSES, Process, Settings, env_name, load
 from dcm_service.errors import ConfigError
 from dcm_service.secretfiles import NEEDED, SecretFiles
+from dcm_service.trust import use_bundled_authorities
 
 FULL = {"DCM_POSTGRES_HOST": "pg", "DCM_REDIS_HOST": "redis", "DCM_GATEWAY_URL": "http://gateway:8080"}
 SetEnv = Callable[[dict[str, str]], None]
@@ -61,7 +65,7 @@ def test_a_full_environment_serves_every_process(environ: SetEnv, process: Proce
         ("dashboard", {"DCM_GATEWAY_URL": "gateway:8080"}, "DCM_GATEWAY_URL='gateway:8080'"),
         ("bot", {"DCM_DISCORD_API_URL": "discord"}, "DCM_DISCORD_API_URL='discord'"),
         ("bot", {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector"}, "OTEL_EXPORTER_OTLP_ENDPOINT='collector'"),
-        ("bot", {"DCM_SHARD_ID": "0"}, "DCM_SHARD_ID and DCM_SHARD_COUNT belong together"),
+        ("bot", {"DCM_SHARD_ID": "0"}, "DCM_SHARD_COUNT is not set; DCM_SHARD_ID needs it"),
         ("bot", {"DCM_SHARD_ID": "2", "DCM_SHARD_COUNT": "2"}, "DCM_SHARD_ID=2: ids run from 0 to DCM_SHARD_COUNT-1 (1)"),
         ("bot", {"DCM_OPS_PORT": "8080"}, "DCM_OPS_PORT=8080: must differ from DCM_HTTP_PORT"),
         ("discord-fake", {"DCM_ENVIRONMENT": "production"}, "discord-fake runs in local and dev only"),
@@ -88,9 +92,35 @@ def test_an_empty_variable_is_as_if_not_set(environ: SetEnv) -> None:
     assert settings.shard_ids is None
 
 
-def test_shards(environ: SetEnv) -> None:
-    environ({**FULL, "DCM_SHARD_ID": "2,3", "DCM_SHARD_COUNT": "4"})
-    assert load("bot").shard_ids == [2, 3]
+@pytest.mark.parametrize(
+    ("host", "values", "shards"),
+    [
+        ("bot-1", {}, None),
+        ("bot-1", {"DCM_SHARD_COUNT": "4"}, [1]),
+        ("bot-1", {"DCM_SHARD_COUNT": "4", "DCM_SHARD_ID": "2,3"}, [2, 3]),
+    ],
+)
+def test_shards(environ: SetEnv, monkeypatch: pytest.MonkeyPatch, host: str, values: dict[str, str], shards: list[int] | None) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    environ({**FULL, **values})
+    assert load("bot").shard_ids == shards
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [("laptop", "DCM_SHARD_ID is not set, and the host's name has no number"), ("bot-4", "DCM_SHARD_ID=4: ids run from 0 to")],
+)
+def test_a_replica_without_a_shard(environ: SetEnv, monkeypatch: pytest.MonkeyPatch, host: str, message: str) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    environ({**FULL, "DCM_SHARD_COUNT": "4"})
+    with pytest.raises(ConfigError, match=message):
+        load("bot")
+
+
+@pytest.mark.parametrize("url", ["http://fake:8080", "http://fake:8080/", "http://fake:8080/api/v10", "http://fake:8080/api/v10/"])
+def test_the_api_path_may_be_left_out(environ: SetEnv, url: str) -> None:
+    environ({**FULL, "DCM_DISCORD_API_URL": url})
+    assert load("bot").discord_api_url == "http://fake:8080/api/v10"
 
 
 @pytest.mark.parametrize(("environment", "secure"), [("local", False), ("dev", True), ("production", True)])
@@ -115,3 +145,16 @@ def test_check_says_what_is_wrong(environ: SetEnv, secrets: Path, capsys: pytest
 def test_a_short_signing_key_is_refused(secrets: Path) -> None:
     (secrets / "api-signing-key").write_text("short", encoding="utf-8")
     assert "fewer than 32 bytes" in SecretFiles(secrets).problems("gateway")[0]
+
+
+@pytest.mark.parametrize(
+    ("cafile", "environment", "bundled"), [(None, {}, True), ("/etc/ca", {}, False), (None, {"SSL_CERT_FILE": "/own"}, False)]
+)
+def test_authorities(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cafile: str | None, environment: dict[str, str], bundled: bool
+) -> None:
+    paths = ssl.get_default_verify_paths()._replace(cafile=cafile, capath=str(tmp_path))
+    monkeypatch.setattr("ssl.get_default_verify_paths", lambda: paths)
+    monkeypatch.setattr("os.environ", dict(environment))
+    use_bundled_authorities()
+    assert (os.environ.get("SSL_CERT_FILE") == certifi.where()) is bundled
