@@ -149,7 +149,7 @@ class Folder:
         """Write a file unless it is there with that content."""
         mode = 0o644 if name.endswith((".crt", ".pub")) else 0o600
         if _files.differs(self.path / name, content, mode):
-            self.issued[name.rsplit(".", 1)[0]] = why or "changed"
+            self.issued.setdefault(name.rsplit(".", 1)[0], why or "changed")
             if not self.dry:
                 _files.write(self.path / name, content, mode)
 

@@ -10,10 +10,10 @@ short_description: Refuse a run that is not meant for this site, or not now
 version_added: "0.1.0"
 description:
   - The first task of every playbook of this collection. It runs on the controller, in well under a second.
-  - Checks in this order that an inventory was given, that all inputs of the site (P(dcm.platform.guard#role)) are there and valid, that the
-    folder of the inventory is named after its environment, that the software on the controller is new enough, that the site is not protected
-    from what is going to be done, that it was confirmed, that the kubeconfig leads to the cluster that the inventory names, and that no
-    other run is at work on the site.
+  - Checks in this order that an inventory was given, that all inputs of the site (the argument specs of role guard) are there and valid,
+    that the folder of the inventory is named after its environment, that the software on the controller is new enough, that the site is
+    not protected from what is going to be done, that it was confirmed, that the kubeconfig leads to the cluster that the inventory names,
+    and that no other run is at work on the site.
   - All problems with the inventory are told at once.
   - The lock on the site is a file in C(platform_state_dir) and, as soon as there is a cluster, the Lease C(dcm-operator) in namespace
     C(kube-system). Both are kept for as long as the playbook's process lives, and given back when it ends, however it ends.
@@ -39,14 +39,10 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Guard the site
-  hosts: all:localhost
-  gather_facts: false
-  tasks:
-    - name: Check inventory, cluster and operator
-      dcm.platform.site_guard:
-        access: change
-      run_once: true
+- name: Check inventory, cluster and operator
+  dcm.platform.site_guard:
+    access: destroy
+  run_once: true
 """
 
 RETURN = r"""

@@ -101,7 +101,8 @@ options:
     required: true
   guilds:
     description:
-      - Guilds that have to be there, as ids or as dictionaries with the key C(id). Those whose C(state) is suspended or absent do not count.
+      - Guilds that have to be there, as ids or as dictionaries with the key C(id).
+      - Those whose C(state) is suspended or absent do not count.
       - The first two are used to show that guilds are kept apart.
     type: list
     elements: raw
