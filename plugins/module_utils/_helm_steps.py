@@ -273,10 +273,12 @@ class Steps:
             except HelmError as error:
                 if not _UNKNOWN_KIND.search(error.output):
                     raise
-            return self._helm.json([*arguments, "--dry-run=client"], values)
+            if self._helm.major >= 4:
+                return self._helm.json([*arguments, "--dry-run=client"], values)
         switches = ["--no-hooks", "--skip-crds", *(["--is-upgrade"] if job.decision.action == "upgrade" else [])]
-        checks = ["--skip-schema-validation"] if release.skip_schema_validation else []
-        command = ["template", release.name, job.chart.path, f"--namespace={release.namespace}", "--values=-", *switches, *checks]
+        switches += ["--skip-schema-validation"] if release.skip_schema_validation else []
+        switches += ["--dry-run=server"] if self._kube else []
+        command = ["template", release.name, job.chart.path, f"--namespace={release.namespace}", "--values=-", *switches]
         return {"manifest": self._helm.run(command, values)}
 
     def _failure(self, job: Job, error: HelmError, masker: Masker, seconds: float) -> str:

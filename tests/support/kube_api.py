@@ -132,6 +132,7 @@ class KubeApi:
 
     def __init__(self, folder: pathlib.Path, controllers: str = "*") -> None:
         self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.bin = kube_bin()
         self.controllers = controllers
         self.kubeconfig = self.folder / "kubeconfig"

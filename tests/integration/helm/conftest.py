@@ -29,6 +29,8 @@ from tests.support import kube_api as support
 kube_api = support.kube_api
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
+# Put into every namespace by a controller, some time after its creation.
+CLUSTER_CA = "kube-root-ca.crt"
 _COUNTER = itertools.count(1)
 
 CONFIG_MAP = """\
@@ -108,14 +110,18 @@ class Site:
 
     def names(self, kind: str) -> set[str]:
         shown = self.api.kubectl("get", kind, f"--namespace={self.namespace}", "--output=name", "--ignore-not-found")
-        return {line.split("/", 1)[1] for line in shown.splitlines()} - {"kube-root-ca.crt"}
+        return {line.split("/", 1)[1] for line in shown.splitlines()} - {CLUSTER_CA}
 
     def snapshot(self) -> list[str]:
         """Every object's identity and version in the namespace, to show that nothing changed."""
         kinds = "configmaps,secrets,deployments,persistentvolumeclaims,services"
         shown = json.loads(self.api.kubectl("get", kinds, f"--namespace={self.namespace}", "--output=json", "--ignore-not-found") or "{}")
         items = shown.get("items") or []
-        return sorted(f"{item['kind']} {item['metadata']['name']} {item['metadata']['resourceVersion']}" for item in items)
+        return sorted(
+            f"{item['kind']} {item['metadata']['name']} {item['metadata']['resourceVersion']}"
+            for item in items
+            if item["metadata"]["name"] != CLUSTER_CA
+        )
 
     def as_pending(self, name: str, status: str, labels: dict[str, str], age: int = 0) -> None:
         """Make the newest record look as if helm had been killed in the middle."""
@@ -167,4 +173,5 @@ def site(kube_api: support.KubeApi, helm_binary: str, tmp_path: pathlib.Path) ->
     """A namespace that is empty before and removed after the test."""
     namespace = f"helmtest-{next(_COUNTER)}"
     yield Site(kube_api, helm_binary, namespace, tmp_path)
+    kube_api.kubectl("delete", "crd", "things.test.dcm.example", "--ignore-not-found")
     kube_api.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")

@@ -194,7 +194,6 @@ def test_check_mode_changes_nothing_and_says_what_the_run_then_does(site: Site) 
     assert predicted["atomic"].objects == ["~ ConfigMap atomic"]
     assert not predicted["second"].changed
     assert site.run(*changed)["atomic"].revision == predicted["atomic"].revision
-    site.api.kubectl("delete", "crd", "things.test.dcm.example")
 
 
 THING = "apiVersion: test.dcm.example/v1\nkind: Thing\nmetadata: {name: a}\nspec: {size: 1}\n"
