@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, DCM platform engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs on the controller: tells what runs where, how to open it and what to try next, as the live cluster has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.dcm.platform.plugins.module_utils._summary import Live, report_line, summary
+
+display = Display()
+TEXT = {"type": "str", "required": True}
+PATH = {"type": "path", "required": True}
+ARGUMENTS: dict[str, Any] = {
+    "site": TEXT,
+    "environment": TEXT,
+    "profile": TEXT,
+    "inventory": PATH,
+    "kubeconfig": PATH,
+    "context": {"type": "str", "default": ""},
+    "programs_dir": PATH,
+    "access": {"type": "str", "choices": ["direct", "port_forward"], "default": "port_forward"},
+    "namespace_data": {"type": "str", "default": "dcm-data"},
+    "namespace_services": {"type": "str", "default": "dcm-services"},
+    "guilds": {"type": "list", "elements": "raw", "default": []},
+    "report_dir": PATH,
+}
+
+
+class ActionModule(ActionBase):
+    """Reads and prints."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validation, arguments = self.validate_argument_spec(ARGUMENTS)
+        if not Path(arguments["kubeconfig"]).exists():
+            return {**result, "skipped": True, "msg": "there is no cluster yet"}
+        report = Path(arguments["report_dir"]) / "latest"
+        found = report_line((report / "report.json").read_text(encoding="utf-8"), f"{report}/report.html") if report.exists() else ""
+        text = summary(arguments, ask(arguments), found)
+        display.display(f"\n{text}\n")
+        return {**result, "changed": False, "summary": text.splitlines()}
+
+
+def ask(site: dict[str, Any]) -> Live:
+    """What the cluster says about itself."""
+    import kubernetes
+
+    client = kubernetes.config.new_client_from_config(site["kubeconfig"], site["context"] or None)
+    core, apps = kubernetes.client.CoreV1Api(client), kubernetes.client.AppsV1Api(client)
+    workloads: dict[str, list[tuple[str, int, int]]] = {}
+    for namespace in ("kube-system", site["namespace_data"], site["namespace_services"]):
+        sets = [*apps.list_namespaced_deployment(namespace).items, *apps.list_namespaced_stateful_set(namespace).items]
+        if sets:
+            workloads[namespace] = sorted((item.metadata.name, item.status.ready_replicas or 0, item.spec.replicas) for item in sets)
+    services = core.list_namespaced_service(site["namespace_services"]).items
+    addresses = {item.metadata.name: item.spec.cluster_ip for item in services if item.spec.cluster_ip != "None"}
+    version = kubernetes.client.VersionApi(client).get_code().git_version
+    return Live(version, len(core.list_node().items), workloads, addresses)
