@@ -1,5 +1,6 @@
 # Copyright: (c) 2026, DCM platform engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# ruff: noqa: S608 - the names of guilds are made of numbers
 """No guild reads, lists or touches anything of another: every pair of guilds, every kind of object, every trick, from the pooled login.
 
 Each probe is a statement that must fail for lack of rights (or see nothing) while it runs as guild A and aims at guild B. The same probe
