@@ -27,6 +27,7 @@ from dcm_service.stream import EventStream, connect
 from dcm_service.topguilds import TopGuilds
 
 log = logs.get(__name__)
+CLOSE_SECONDS = 3
 RETRY_SECONDS = (1, 2, 5, 10, 30)
 REJECTED_RETRY_SECONDS = 300  # each of these attempts costs a session of the budget
 PASSING = (OSError, aiohttp.ClientError, TimeoutError, discord.GatewayNotFound, discord.HTTPException, discord.LoginFailure)
@@ -178,11 +179,17 @@ async def _session(bot: Bot, context: Context) -> None:
         if connection.done():
             await connection
     finally:
-        for task in (connection, stop):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
         bot.live.clear()
+        metrics.SHARDS_CONNECTED.set(0)
+        await _close(bot)  # first: discord.py may swallow a cancellation, but its loop ends when the client is closed
+        connection.cancel()
+        stop.cancel()
+        await asyncio.wait({connection, stop}, timeout=CLOSE_SECONDS)
+
+
+async def _close(bot: Bot) -> None:
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(bot.close(), CLOSE_SECONDS)
 
 
 async def _hold_sessions(context: Context, publisher: Publisher, current: list[Bot]) -> None:
@@ -207,8 +214,7 @@ async def _hold_sessions(context: Context, publisher: Publisher, current: list[B
             failures += 1
             log.error("no session on Discord", error=f"{type(error).__name__}: {error}", retry_seconds=pause)
         finally:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(bot.close(), 5)
+            await _close(bot)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(context.stop.wait(), pause)
 

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import time
 from typing import Any
 
@@ -17,6 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dcm_service import logs, metrics, tracing
+from dcm_service.errors import ServiceError
 from dcm_service.runtime import Context
 
 log = logs.get(__name__)
@@ -102,9 +105,15 @@ class _Server(uvicorn.Server):
 
     def capture_signals(self) -> Any:
         """Capture nothing."""
-        import contextlib
-
         return contextlib.nullcontext()
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    """Open the port, or say which one is taken."""
+    try:
+        return socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET, backlog=1024)
+    except OSError as error:
+        raise ServiceError(f"cannot listen on {address}:{port}: {error.strerror}") from None
 
 
 async def serve(context: Context, app: ASGIApp) -> None:
@@ -112,8 +121,6 @@ async def serve(context: Context, app: ASGIApp) -> None:
     settings = context.settings
     config = uvicorn.Config(
         app,
-        host=settings.bind,
-        port=settings.http_port,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -125,7 +132,7 @@ async def serve(context: Context, app: ASGIApp) -> None:
         h11_max_incomplete_event_size=32 * 1024,
     )
     server = _Server(config)
-    task = asyncio.create_task(server.serve())
+    task = asyncio.create_task(server.serve(sockets=[_listen(settings.bind, settings.http_port)]))
     context.health.started = True
     waiter = asyncio.create_task(context.stop.wait())
     await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)

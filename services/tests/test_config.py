@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import certifi
 import pytest
@@ -18,6 +20,7 @@ from dcm_service.config import DISCORD_API_URL, PROCESSES, Process, Settings, en
 from dcm_service.errors import ConfigError
 from dcm_service.secretfiles import NEEDED, SecretFiles
 from dcm_service.trust import use_bundled_authorities
+from tests.support.common import free_port
 
 FULL = {"DCM_POSTGRES_HOST": "pg", "DCM_REDIS_HOST": "redis", "DCM_GATEWAY_URL": "http://gateway:8080"}
 SetEnv = Callable[[dict[str, str]], None]
@@ -153,8 +156,18 @@ def test_a_short_signing_key_is_refused(secrets: Path) -> None:
 def test_authorities(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cafile: str | None, environment: dict[str, str], bundled: bool
 ) -> None:
-    paths = ssl.get_default_verify_paths()._replace(cafile=cafile, capath=str(tmp_path))
+    changes: dict[str, Any] = {"cafile": cafile, "capath": str(tmp_path)}
+    paths = ssl.get_default_verify_paths()._replace(**changes)
     monkeypatch.setattr("ssl.get_default_verify_paths", lambda: paths)
     monkeypatch.setattr("os.environ", dict(environment))
     use_bundled_authorities()
     assert (os.environ.get("SSL_CERT_FILE") == certifi.where()) is bundled
+
+
+@pytest.mark.parametrize("process", ["gateway", "discord-fake"])
+def test_a_port_that_is_taken_is_named(environ: SetEnv, secrets: Path, capsys: pytest.CaptureFixture[str], process: str) -> None:
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        environ({**FULL, "DCM_SECRETS_DIR": str(secrets), "DCM_BIND": "127.0.0.1", "DCM_OPS_PORT": str(port)})
+        assert main([process]) == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err

@@ -23,13 +23,13 @@ KEY, OTHER = "k" * 40, "o" * 40
 
 def signed(**claims: Any) -> str:
     """A token with these claims beside the usual ones."""
-    usual = {"sub": "me", "guilds": ["1"], "exp": int(time.time()) + 60}
+    usual = {"sub": "me", "guilds": ["1"], "exp": int(time.time()) + 86400}
     return jwt.encode({key: value for key, value in {**usual, **claims}.items() if value is not None}, KEY, algorithm="HS256")
 
 
 def unsigned() -> str:
     """A token of the algorithm `none`."""
-    parts = [{"alg": "none", "typ": "JWT"}, {"sub": "me", "guilds": ["1"], "exp": int(time.time()) + 60}]
+    parts = [{"alg": "none", "typ": "JWT"}, {"sub": "me", "guilds": ["1"], "exp": int(time.time()) + 86400}]
     return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts) + "."
 
 

@@ -67,6 +67,12 @@ class FaultsIn(Body):
     forbid_next: Annotated[int, Field(ge=0)] = 0
 
 
+class DisconnectIn(Body):
+    """How to cut the connections."""
+
+    forget: bool = False
+
+
 class BudgetIn(Body):
     """The session budget."""
 
@@ -204,8 +210,11 @@ class Fake:
         faults = dataclasses.asdict(self._state.faults)
         return _json({**body, "deleting": [str(item) for item in self._state.deleting], "faults": faults})
 
-    async def disconnect(self, _request: web.Request) -> web.Response:
-        """Cut every connection without a goodbye; the sessions stay and can be resumed."""
+    async def disconnect(self, request: web.Request) -> web.Response:
+        """Cut every connection without a goodbye; the sessions stay and can be resumed, unless they are to be forgotten."""
+        wanted = DisconnectIn.model_validate_json(await request.read() or "{}")
+        if wanted.forget:
+            self._state.sessions.clear()
         transports = [transport for transport in self._sockets.values() if transport is not None]
         for transport in transports:
             transport.abort()

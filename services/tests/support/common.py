@@ -15,11 +15,12 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 T = TypeVar("T")
-REPOSITORY = __import__("pathlib").Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[3]
 
 
 def free_port() -> int:

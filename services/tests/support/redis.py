@@ -74,7 +74,7 @@ class RedisServer:
         client = self.client()
         self.password = secrets.token_urlsafe(18)
         client.config_set("requirepass", self.password)
-        client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        client.client_kill_filter(_type="normal", skipme=True)
         return self.password
 
     def _answers(self) -> bool:

@@ -25,7 +25,7 @@ GUILD_A = 111111111111111111
 GUILD_B = 222222222222222222
 SUSPENDED = 333333333333333333
 WITHOUT_SCHEMA = 444444444444444444
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 class Process:
@@ -215,6 +215,16 @@ class Stack:
         """What the fake says about the deletion of a message."""
         found: list[dict[str, Any]] = self.control("GET", f"deleted?message_id={message_id}").json["deleted"]
         return found
+
+    def process_all(self) -> None:
+        """Wait until the workers have done all that is in the stream."""
+        client = self.redis.client()
+
+        def done() -> bool:
+            [group] = client.xinfo_groups("dcm:events")
+            return bool(group["lag"] == 0 and group["pending"] == 0)
+
+        eventually(done, 15, "nothing waits in the stream")
 
     def actions(self, guild_id: int, message_id: str) -> list[dict[str, Any]]:
         """What the API says about a message."""
