@@ -18,7 +18,8 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._helm_cli import Helm
 from ansible_collections.dcm.platform.plugins.module_utils._helm_engine import Engine, Options
-from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import KubeApi, read_kubeconfig
+from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import KubeApi
+from ansible_collections.dcm.platform.plugins.module_utils._helm_login import read_kubeconfig
 from ansible_collections.dcm.platform.plugins.module_utils._helm_options import ARGUMENT_SPEC, build_releases
 from ansible_collections.dcm.platform.plugins.module_utils._helm_steps import Outcome
 

@@ -3,31 +3,24 @@
 """The Kubernetes API for the chart engine: plain HTTPS from a kubeconfig.
 
 The Kubernetes client library takes 0.7 s to import, which is most of what a run without changes may take. What the
-engine needs (read, list metadata, server-side apply, delete) is small, so it uses the standard library. Ways to authenticate:
-client certificates, tokens, token files and exec plugins (the way of EKS, GKE, AKS and OpenID Connect helpers).
+engine needs (read, list metadata, server-side apply, delete) is small, so it uses the standard library.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import gzip
 import http.client
 import json
-import os
 import ssl
-import subprocess
-import tempfile
 import threading
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.dcm.platform.plugins.module_utils._helm_login import Login, authenticate
 from ansible_collections.dcm.platform.plugins.module_utils._helm_plan import Record
-from ansible_collections.dcm.platform.plugins.module_utils._helm_values import load_yaml
 
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 APPLY = "application/apply-patch+yaml"
@@ -45,134 +38,26 @@ class KubeError(PlatformError):
         self.status = status
 
 
-@dataclass(frozen=True)
-class Login:
-    """One context of a kubeconfig."""
-
-    path: str
-    server: str
-    cluster: Json
-    user: Json
-    folder: Path
-
-
-def read_kubeconfig(path: str, context: str = "") -> Login:
-    """Pick a context of a kubeconfig file."""
-    try:
-        documents = load_yaml(Path(path).read_bytes())
-    except OSError as error:
-        raise PlatformError(
-            f"kubeconfig {path} cannot be read: {error.strerror}. Set kubeconfig (platform_kubeconfig) to a readable file."
-        ) from error
-    config: Json = documents[0] if documents and isinstance(documents[0], dict) else {}
-    name = context or config.get("current-context") or ""
-    chosen = _named(config, "contexts", name, path).get("context") or {}
-    cluster = _named(config, "clusters", str(chosen.get("cluster", "")), path).get("cluster") or {}
-    user = _named(config, "users", str(chosen.get("user", "")), path).get("user") or {} if chosen.get("user") else {}
-    return Login(path, str(cluster.get("server", "")), cluster, user, Path(path).absolute().parent)
-
-
-def _named(config: Json, section: str, name: str, path: str) -> Json:
-    entries: list[Json] = config.get(section) or []
-    for entry in entries:
-        if entry.get("name") == name:
-            return entry
-    known = ", ".join(str(entry.get("name")) for entry in entries) or "none"
-    raise PlatformError(
-        f"kubeconfig {path}: {section} has no {name!r} (there: {known}). Set context (platform_kube_context) to one of them."
-    )
-
-
 class KubeApi:
     """The API server of one kubeconfig context; one connection per thread, kept open."""
 
     def __init__(self, login: Login, timeout: float = 30.0) -> None:
         self.login = login
         self._timeout = timeout
-        self._local = threading.local()
         self._lock = threading.Lock()
         self._paths: dict[str, dict[str, tuple[str, bool]]] = {}
         url = urllib.parse.urlsplit(login.server)
         if url.scheme not in ("https", "http") or not url.hostname:
             raise PlatformError(f"kubeconfig {login.path}: server {login.server!r} is not a URL.")
         self._url = url
+        self._context: ssl.SSLContext | None = None
         self._token = ""
-        self._context = self._authenticate() if url.scheme == "https" else None
+        self._log_in()
 
-    # -- authentication -------------------------------------------------------------------------------------------------
-
-    def _authenticate(self) -> ssl.SSLContext:
-        cluster, user = self.login.cluster, dict(self.login.user)
-        if "exec" in user:
-            user.update(self._exec_credential(user["exec"]))
-        context = ssl.create_default_context(cafile=self._path(cluster.get("certificate-authority")))
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the API's own clients do not ask for it; old clusters' CAs fail it
-        if cluster.get("certificate-authority-data"):
-            context.load_verify_locations(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
-        if cluster.get("insecure-skip-tls-verify"):
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with self._as_file(user, "client-certificate") as certificate, self._as_file(user, "client-key") as key:
-            if certificate:
-                context.load_cert_chain(certificate, key)
-        self._token = self._read_token(user)
-        return context
-
-    def _path(self, name: str | None) -> str | None:
-        return str(self.login.folder / Path(name).expanduser()) if name else None
-
-    def _read_token(self, user: Json) -> str:
-        if user.get("tokenFile"):
-            return Path(str(self._path(user["tokenFile"]))).read_text(encoding="utf-8").strip()
-        return str(user.get("token") or "")
-
-    @contextlib.contextmanager
-    def _as_file(self, user: Json, name: str) -> Iterator[str | None]:
-        """A PEM file: the TLS library reads keys from files only. Embedded ones get a file that only we can read, and are removed."""
-        if not user.get(f"{name}-data"):
-            yield self._path(user.get(name))
-            return
-        descriptor, path = tempfile.mkstemp(prefix="helm-release-")
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(base64.b64decode(user[f"{name}-data"]))
-            yield path
-        finally:
-            Path(path).unlink()
-
-    def _exec_credential(self, plugin: Json) -> Json:
-        """Run a client-go credential plugin, as kubectl does, and return what it adds to the user."""
-        version = str(plugin.get("apiVersion") or "client.authentication.k8s.io/v1")
-        spec: Json = {"interactive": False}
-        if plugin.get("provideClusterInfo"):
-            cluster = self.login.cluster
-            spec["cluster"] = {"server": self.login.server, "certificate-authority-data": cluster.get("certificate-authority-data", "")}
-        info = json.dumps({"apiVersion": version, "kind": "ExecCredential", "spec": spec})
-        environment = {**os.environ, **{item["name"]: item["value"] for item in plugin.get("env") or []}, "KUBERNETES_EXEC_INFO": info}
-        command = str(plugin.get("command"))
-        command = str(self._path(command)) if "/" in command else command
-        try:
-            done = subprocess.run(
-                [command, *map(str, plugin.get("args") or [])],
-                env=environment,
-                capture_output=True,
-                stdin=subprocess.DEVNULL,
-                check=True,
-                timeout=60,
-            )
-            status: Json = json.loads(done.stdout)["status"]
-        except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
-            detail = getattr(error, "stderr", b"") or str(error).encode()
-            raise PlatformError(
-                f"kubeconfig {self.login.path}: the credential plugin {command!r} failed: "
-                f"{detail.decode(errors='replace').strip()[-400:]}. "
-                f"Run it by hand (log in again?). {plugin.get('installHint', '')}".strip()
-            ) from error
-        encoded = {
-            f"{target}-data": base64.b64encode(status[source].encode()).decode()
-            for target, source in (("client-certificate", "clientCertificateData"), ("client-key", "clientKeyData"))
-            if status.get(source)
-        }
-        return {**encoded, **({"token": status["token"]} if status.get("token") else {})}
+    def _log_in(self) -> None:
+        if self._url.scheme == "https":
+            self._context, self._token = authenticate(self.login)
+        self._local = threading.local()
 
     # -- requests -------------------------------------------------------------------------------------------------------
 
@@ -192,28 +77,31 @@ class KubeApi:
     ) -> Json:
         """One request; errors name what was asked for."""
         headers = {"Accept": accept, "User-Agent": "dcm-platform-helm-release"}
-        headers |= {"Authorization": f"Bearer {self._token}"} if self._token else {}
         data = None if body is None else json.dumps(body).encode()
         headers |= {"Content-Type": content_type} if data is not None else {}
-        for attempt in (1, 2):
-            connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-            fresh = connection is None
-            connection = connection or self._connect()
+        status, content = self._exchange(method, path, data, headers)
+        if status == 401 and "exec" in self.login.user:  # such a credential may run out while a release is being waited for
+            self._log_in()
+            status, content = self._exchange(method, path, data, headers)
+        return self._read(method, path, status, content)
+
+    def _exchange(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Ask on this thread's connection; one that the server has closed meanwhile is opened again."""
+        kept: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        self._local.connection = None
+        token = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        for connection in [kept, self._connect()] if kept else [self._connect()]:
             try:
-                connection.request(method, self._url.path.rstrip("/") + path, body=data, headers=headers)
+                connection.request(method, self._url.path.rstrip("/") + path, body=data, headers={**headers, **token})
                 answer = connection.getresponse()
                 content = answer.read()
-                self._local.connection = connection
-                break
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                self._local.connection = None
-                if fresh or attempt == 2:
-                    raise KubeError(
-                        0,
-                        f"{self.login.server} does not answer: {error}. Is the cluster up, and {self.login.path} its kubeconfig?",
-                    ) from error
-        return self._read(method, path, answer.status, content)
+                problem = error
+                continue
+            self._local.connection = connection
+            return answer.status, content
+        raise KubeError(0, f"{self.login.server} does not answer: {problem}. Is the cluster up, and {self.login.path} its kubeconfig?")
 
     def _read(self, method: str, path: str, status: int, content: bytes) -> Json:
         try:

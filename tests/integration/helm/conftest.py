@@ -20,7 +20,8 @@ import pytest
 import yaml
 from ansible_collections.dcm.platform.plugins.module_utils._helm_cli import Helm
 from ansible_collections.dcm.platform.plugins.module_utils._helm_engine import Engine, Options
-from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import KubeApi, read_kubeconfig
+from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import KubeApi
+from ansible_collections.dcm.platform.plugins.module_utils._helm_login import read_kubeconfig
 from ansible_collections.dcm.platform.plugins.module_utils._helm_plan import Record, Release
 from ansible_collections.dcm.platform.plugins.module_utils._helm_steps import Outcome
 

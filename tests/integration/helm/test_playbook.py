@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import KubeApi, KubeError, read_kubeconfig
+from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import KubeApi, KubeError
+from ansible_collections.dcm.platform.plugins.module_utils._helm_login import read_kubeconfig
 
 from tests.integration.helm.conftest import ROOT, Site
 
