@@ -7,7 +7,7 @@ from __future__ import annotations
 import secrets
 import string
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
@@ -114,6 +114,16 @@ def _key_spec(ref: Ref, name: str, spec: Any) -> KeySpec:
     if type(made.length) is not int or not SHORTEST <= made.length <= LONGEST:
         raise PlatformError(f"{where}: length {made.length!r} is not a number from {SHORTEST} to {LONGEST}")
     return made
+
+
+def for_an_empty_cluster(wanted: list[Wanted]) -> list[Wanted]:
+    """What can be foretold where there is no cluster yet: nothing about keys that somebody else will put there."""
+    found = []
+    for entry in wanted:
+        own = {*entry.keys, *entry.values}
+        copies = [replace(copy, keys={key: source for key, source in copy.keys.items() if source in own}) for copy in entry.copies]
+        found.append(replace(entry, required=(), copies=tuple(copies)))
+    return found
 
 
 def references(wanted: list[Wanted]) -> list[Ref]:

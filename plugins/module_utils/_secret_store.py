@@ -10,7 +10,8 @@ from typing import Any
 
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._generated_secret import LABELS, Change, Ref
-from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import MERGE, KubeApi, KubeError, read_kubeconfig
+from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import MERGE, KubeApi, KubeError
+from ansible_collections.dcm.platform.plugins.module_utils._helm_login import read_kubeconfig
 
 
 class LostRace(PlatformError):

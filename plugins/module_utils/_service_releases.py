@@ -97,6 +97,7 @@ def releases(entries: Mapping[str, Mapping[str, Any] | None], site: Site) -> lis
             "chart_ref": site.chart,
             "create_namespace": False,
             "timeout": site.timeout,
+            "depends_on": _needed_first(service, site),
             "values": [_values(service, services, site), dict(site.common_values), dict(site.values.get(service.name, {}))],
         }
         for service in services.values()
@@ -120,6 +121,12 @@ def _values(service: Service, services: Mapping[str, Service], site: Site) -> Js
             "egress": _egress(service, site),
         },
     }
+
+
+def _needed_first(service: Service, site: Site) -> list[str]:
+    """The services that this one waits for: it is not ready before they are."""
+    standing = [site.servers[name].service if name in site.servers else name for name in service.uses]
+    return [name for name in standing if name]
 
 
 def _settings(service: Service, site: Site) -> dict[str, str]:

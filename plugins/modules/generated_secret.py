@@ -82,7 +82,7 @@ options:
     default: []
 attributes:
   check_mode:
-    description: Tells what would be written.
+    description: Tells what would be written; where there is no kubeconfig yet, what would be written into an empty cluster.
     support: full
   diff_mode:
     description: Shows keys and what happens to them, without values.
@@ -146,11 +146,14 @@ secrets:
       sample: {password: "generated (40 characters, hex)"}
 """
 
+from pathlib import Path
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._generated_secret import (
     Change,
     describe_diff,
+    for_an_empty_cluster,
     parse,
     plan,
     references,
@@ -179,6 +182,9 @@ SECRET = {
 def converge(module: AnsibleModule) -> list[Change]:
     """Plan, write, and plan again when somebody else was faster."""
     wanted = parse(module.params["secrets"])
+    if module.check_mode and not Path(module.params["kubeconfig"]).exists():
+        wanted = for_an_empty_cluster(wanted)
+        return plan(wanted, dict.fromkeys(references(wanted)), module.params["rotate"])
     store = SecretStore(module.params["kubeconfig"], module.params["context"])
     done: list[Change] = []
     for attempt in range(1, ATTEMPTS + 1):

@@ -108,9 +108,15 @@ def test_problems_are_named(module: Module) -> None:
     assert "Secret no-such-namespace/x: its namespace does not exist" in lost["msg"]
     wrong = module({"name": "x", "keys": {"a": {"length": 3}}})
     assert "length 3 is not a number from 16 to 1024" in wrong["msg"]
+
+
+def test_without_a_cluster_only_check_mode_works(module: Module) -> None:
     nowhere = Module(module.api, module.namespace)
     nowhere.api = type("Api", (), {"kubeconfig": "/no/such/kubeconfig"})()  # type: ignore[assignment]
-    assert "/no/such/kubeconfig cannot be read" in nowhere({"name": "x", "keys": {"a": {}}})["msg"]
+    entry = {"name": "x", "keys": {"a": {}}, "required_keys": ["b"]}
+    assert "/no/such/kubeconfig cannot be read" in nowhere(entry)["msg"]
+    predicted = nowhere(entry, check_mode=True)
+    assert [secret["keys"] for secret in predicted["secrets"]] == [{"a": "generated (32 characters, alphanumeric)"}]
 
 
 def test_a_given_secret_value_is_masked(module: Module) -> None:

@@ -41,6 +41,11 @@ def test_releases() -> None:
     assert made[0]["values"][1:] == [{"priorityClassName": "x"}, {}]
 
 
+def test_a_service_comes_after_those_that_it_uses() -> None:
+    order = {release["name"]: release["depends_on"] for release in releases({**CATALOG, **FAKE}, site(fake=True))}
+    assert order == {"gateway": [], "bot": ["discord-fake"], "dashboard": ["gateway"], "clock": [], "discord-fake": []}
+
+
 def test_what_a_service_is() -> None:
     found = values({**CATALOG, "sweeper": {"command": "worker"}}, site(base={"priorityClassName": "p"}))
     assert found["gateway"]["args"] == ["gateway"]
