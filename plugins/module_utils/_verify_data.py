@@ -14,6 +14,8 @@ import redis
 from ansible_collections.dcm.platform.plugins.module_utils._verify import Broken, NotApplicable, Promise
 from ansible_collections.dcm.platform.plugins.module_utils._verify_site import Site
 from psycopg import sql
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 SCRAM = {"require_auth": "scram-sha-256", "connect_timeout": 10}
 TABLE = "cleanup_action"
@@ -75,7 +77,8 @@ def guild_isolation(site: Site) -> str:
     """As one guild's role: its own table can be read, the other's cannot, nor can the role be changed into the other's by name in SQL."""
     mine, other = two_guilds(site)
     with connect(site, *services(site)) as connection:
-        _read_as(connection, mine, mine)
+        for guild in (mine, other):
+            _read_own(connection, guild)
         for reader, owner in ((mine, other), (other, mine), (None, mine)):
             try:
                 _read_as(connection, reader, owner)
@@ -84,6 +87,13 @@ def guild_isolation(site: Site) -> str:
             who = f"guild {reader}'s role" if reader else f"{site.inputs.service_role} without a guild's role"
             raise Broken(f"{who} refused on the tables of guild {owner}", "it can read them")
     return f"guilds {mine} and {other} read their own table, and are refused on each other's"
+
+
+def _read_own(connection: psycopg.Connection[Any], guild: int) -> None:
+    try:
+        _read_as(connection, guild, guild)
+    except (psycopg.errors.InvalidParameterValue, psycopg.errors.UndefinedTable) as error:
+        raise Broken(f"schema and role of guild {guild}", str(error).strip()) from error
 
 
 def _read_as(connection: psycopg.Connection[Any], reader: int | None, owner: int) -> None:
@@ -123,7 +133,8 @@ def redis_auth(site: Site) -> str:
 
 
 def _ping(host: str, port: int, password: str | None) -> None:
-    with contextlib.closing(redis.Redis(host, port, password=password, socket_timeout=5, socket_connect_timeout=5)) as client:
+    once = Retry(NoBackoff(), 0)
+    with contextlib.closing(redis.Redis(host, port, password=password, socket_timeout=5, socket_connect_timeout=5, retry=once)) as client:
         client.ping()
 
 

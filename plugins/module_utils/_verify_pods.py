@@ -14,7 +14,8 @@ from ansible_collections.dcm.platform.plugins.module_utils._verify import Broken
 from ansible_collections.dcm.platform.plugins.module_utils._verify_probe import run_python, volume_claim
 from ansible_collections.dcm.platform.plugins.module_utils._verify_site import TIMEOUT, Site
 
-SHORTEST = 8  # shorter values of Secrets (a user name, a port) are found everywhere by chance
+SHORTEST = 8  # shorter values of Secrets are found everywhere by chance
+NO_SECRET = ("username",)  # keys of Secrets whose values are no secret
 
 
 def names_resolve(site: Site) -> str:
@@ -94,7 +95,7 @@ def no_secrets_in_pods(site: Site) -> str:
 
 
 def _values(secret: Any) -> dict[str, str]:
-    plain = {key: base64.b64decode(data).decode(errors="replace") for key, data in (secret.data or {}).items()}
+    plain = {key: base64.b64decode(data).decode(errors="replace") for key, data in (secret.data or {}).items() if key not in NO_SECRET}
     return {value: f"{secret.metadata.name}.{key}" for key, value in plain.items() if len(value) >= SHORTEST}
 
 
