@@ -23,6 +23,8 @@ from typing import Any
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._helm_plan import LABEL_OWNER, Release
 
+# Log lines of the Kubernetes client, and what helm says below the level of an error.
+_NOISE = re.compile(r"^[IW]\d{4} \d\d:|^level=(DEBUG|INFO|WARN)\b|^WARNING: Kubernetes configuration file is")
 # The shell replaces itself by helm, so that its own process id, written into the label, is helm's.
 _OWNED = 'exec "$@" --labels "{label}={host}.$$"'
 
@@ -37,8 +39,8 @@ class HelmError(PlatformError):
 
 def last_lines(output: str, count: int = 8) -> str:
     """The last useful lines of what a program said."""
-    noise = ("level=INFO", "level=DEBUG", "WARNING: Kubernetes configuration file is")
-    lines = [line.rstrip() for line in output.splitlines() if line.strip() and not any(part in line for part in noise)]
+    lines = [line.rstrip() for line in output.splitlines() if line.strip()]
+    lines = [line for line in lines if not _NOISE.search(line)] or lines
     return "\n".join(lines[-count:])
 
 

@@ -183,4 +183,5 @@ def _idle(job: Job) -> bool:
 def _skipped(job: Job, failed: list[str]) -> Outcome:
     last = job.last
     text = f"release {job.key!r} was not touched: it depends on {', '.join(failed)}, which failed."
-    return Outcome(status="skipped", revision=last.revision if last else 0, action="none", reason="a dependency failed", msg=text)
+    revision, chart = last.revision if last else 0, job.chart
+    return Outcome(False, "skipped", revision, chart.label, chart.app_version, "none", "a dependency failed", msg=text)

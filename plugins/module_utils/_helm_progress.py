@@ -42,7 +42,9 @@ def readiness(document: Json, live: Json | None) -> Readiness:
         wanted, ready = int(spec.get("completions") or 1), int(status.get("succeeded", 0))
     else:
         wanted = int(spec.get("replicas", 1))
-        ready = min(int(status.get("readyReplicas", 0)), int(status.get("updatedReplicas", 0)))
+        updated = int(status.get("updatedReplicas", 0))
+        former = max(0, int(status.get("replicas", 0)) - updated) if kind == "Deployment" else 0  # ready, but of the revision before
+        ready = max(0, min(int(status.get("readyReplicas", 0)) - former, updated))
     if kind != "Job" and int(status.get("observedGeneration", 0)) < int(((live or {}).get("metadata") or {}).get("generation", 1)):
         ready = 0
     return Readiness(name, ready, wanted)
@@ -94,7 +96,7 @@ class Watch:
                 continue
             place = str((live.get("metadata") or {}).get("namespace") or self._release.namespace)
             pods = self._pods(live, place)
-            found = [reason for pod in pods[:MAX_PODS] for reason in [*pod_reasons(pod), *self._warnings(place, pod)][:2]]
+            found = [reason for pod in pods[:MAX_PODS] for reason in pod_reasons(pod)[:2] or self._warnings(place, pod)]
             found = found or condition_reasons(live) or self._warnings(place, live)
             reasons.append(f"{state.name} {state.ready}/{state.wanted}: {'; '.join(dict.fromkeys(found)) or 'no reason is given'}")
         return reasons

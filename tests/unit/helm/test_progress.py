@@ -25,6 +25,11 @@ def workload(kind: str, **spec: Any) -> dict[str, Any]:
     [
         (workload("Deployment", replicas=3), {"readyReplicas": 3, "updatedReplicas": 2, "observedGeneration": 2}, (2, 3)),
         (workload("Deployment", replicas=3), {"readyReplicas": 3, "updatedReplicas": 3, "observedGeneration": 1}, (0, 3)),
+        (  # a rolling update: the pod that is ready is the former one
+            workload("Deployment", replicas=1),
+            {"replicas": 2, "readyReplicas": 1, "updatedReplicas": 1, "observedGeneration": 2},
+            (0, 1),
+        ),
         (workload("Deployment", replicas=0), {"observedGeneration": 2}, (0, 0)),
         (workload("StatefulSet"), {"readyReplicas": 1, "updatedReplicas": 1, "observedGeneration": 2}, (1, 1)),
         (workload("DaemonSet"), {"desiredNumberScheduled": 4, "numberReady": 1, "observedGeneration": 2}, (1, 4)),
