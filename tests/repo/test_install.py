@@ -91,30 +91,32 @@ def test_archive_holds_what_a_run_needs_and_nothing_else(archive: Path) -> None:
     assert archive.stat().st_size < 5_000_000
 
 
-@pytest.mark.parametrize("path", PLAYBOOKS, ids=short)
-def test_playbook_resolves_from_the_installed_collection(path: Path, installed: Path) -> None:
-    """By its full name, from a folder that has nothing to do with the clone, and with every environment's inventory."""
-    run(
-        str(BIN / "ansible-playbook"),
-        f"dcm.platform.{path.stem}",
-        "--syntax-check",
-        "-i",
-        str(ROOT / "inventories/local"),
-        folder=installed,
-        ANSIBLE_COLLECTIONS_PATH=str(installed),
-    )
+def test_playbooks_resolve_from_the_installed_collection(installed: Path) -> None:
+    """By their full names, from a folder that has nothing to do with the clone."""
+    names = [f"dcm.platform.{path.stem}" for path in PLAYBOOKS]
+    command = (str(BIN / "ansible-playbook"), *names, "--syntax-check", "-i", str(ROOT / "inventories/local"))
+    run(*command, folder=installed, ANSIBLE_COLLECTIONS_PATH=str(installed))
 
 
 @pytest.mark.parametrize("environment", ["local", "dev", "staging", "production"])
-def test_site_resolves_in_every_environment(environment: str, clone: Path) -> None:
-    run(str(BIN / "ansible-playbook"), "playbooks/site.yml", "--syntax-check", "-i", f"inventories/{environment}", folder=clone)
+def test_playbooks_resolve_in_every_environment(environment: str, clone: Path) -> None:
+    names = [short(path) for path in PLAYBOOKS] if environment == "local" else ["playbooks/site.yml"]
+    run(str(BIN / "ansible-playbook"), *names, "--syntax-check", "-i", f"inventories/{environment}", folder=clone)
+
+
+def test_without_an_inventory_nothing_runs(clone: Path) -> None:
+    done = call(str(BIN / "ansible-playbook"), "playbooks/site.yml", folder=clone)
+    assert done.returncode != 0
+    assert re.search(r"Could not match supplied host pattern|-i inventories/", done.stdout + done.stderr)
+    assert "changed=1" not in done.stdout
 
 
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=short)
-def test_playbook_needs_an_inventory(path: Path, clone: Path) -> None:
-    done = call(str(BIN / "ansible-playbook"), short(path), folder=clone)
-    assert done.returncode != 0
-    assert re.search(r"Could not match supplied host pattern|-i inventories/", done.stdout + done.stderr)
+def test_playbook_begins_with_the_guard(path: Path) -> None:
+    if path.name == "guard.yml":
+        return
+    first = load(path)[0].get("ansible.builtin.import_playbook", "")
+    assert first == "guard.yml" or load(path.parent / first)[0]["ansible.builtin.import_playbook"] == "guard.yml"
 
 
 def test_plays_are_for_the_platform_group() -> None:
