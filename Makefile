@@ -55,7 +55,7 @@ format: bootstrap ## format the Python code
 
 .PHONY: bench
 bench: bootstrap ## measure the engines against the alternatives
-	@python -m pytest tests/bench -s
+	@scripts/checks.py bench
 
 .PHONY: docs
 docs: bootstrap ## generate the reference of plugins and roles into build/docs

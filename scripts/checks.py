@@ -18,6 +18,7 @@ import sys
 import time
 import tomllib
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / "build" / "logs"
 REPORTS = ROOT / "build" / "reports"
 VENV = (ROOT / ".venv").resolve() / "bin"
+# Steps that run only when they are named; what they print is their purpose.
+ON_DEMAND = {"bench"}
 # Suites that are no part of `make test`, and the order of those that are: the cheapest first.
 NOT_TESTS = {"bench", "support"}
 ORDER = ["repo", "unit", "charts", "integration"]
@@ -77,7 +80,8 @@ def test_steps() -> list[Step]:
     bare = [suite_step(suite) for suite in suites() if suite in BARE]
     others = [suite_step(suite, binaries.name) for suite in suites() if suite not in BARE]
     sanity = Step("test-sanity", [str(ROOT / "scripts/sanity")])
-    return [*bare, sanity, binaries, *others, *service_steps(), Step("test-molecule", [str(VENV / "molecule"), "test", "--all"])]
+    bench = Step("bench", [str(VENV / "python"), "-m", "pytest", "-q", "-s", "tests/bench"], ROOT, [binaries.name])
+    return [*bare, sanity, binaries, *others, *service_steps(), Step("test-molecule", [str(VENV / "molecule"), "test", "--all"]), bench]
 
 
 def service_steps() -> list[Step]:
@@ -131,10 +135,15 @@ def tests_of(name: str) -> int | None:
     return sum(int(suite.get("tests", "0")) for suite in ET.parse(report).iter("testsuite"))  # noqa: S314 - written by pytest just now
 
 
-def show_failures(failed: list[Outcome]) -> None:
-    for outcome in failed:
+def show(outcomes: Iterable[Outcome]) -> None:
+    """The end of their logs."""
+    for outcome in outcomes:
         print(f"\n--- {outcome.name}: the last {TAIL} lines of {outcome.log}")
         print("\n".join((ROOT / outcome.log).read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]))
+
+
+def taken_by(step: str, wanted: list[str]) -> bool:
+    return any(step == name or step.startswith(f"{name}-") for name in wanted) if wanted else step not in ON_DEMAND
 
 
 def chosen(wanted: list[str], steps: list[Step]) -> list[Step]:
@@ -143,7 +152,7 @@ def chosen(wanted: list[str], steps: list[Step]) -> list[Step]:
     for name in wanted:
         if name not in known and not any(step.startswith(f"{name}-") for step in known):
             sys.exit(f"no step is called {name}; there are: {', '.join(known)}")
-    taken = {step for step in known if not wanted or any(step == name or step.startswith(f"{name}-") for name in wanted)}
+    taken = {step for step in known if taken_by(step, wanted)}
     taken.update(need for name in list(taken) for need in known[name].needs)
     return [step for step in steps if step.name in taken]
 
@@ -183,7 +192,7 @@ def main() -> int:
     outcomes = [run(step) for step in steps]
     write_summary(outcomes)
     failed = [outcome for outcome in outcomes if not outcome.ok]
-    show_failures(failed)
+    show(outcome for outcome in outcomes if not outcome.ok or outcome.name in ON_DEMAND)
     total = sum(outcome.seconds for outcome in outcomes)
     print(f"\n{len(outcomes) - len(failed)} of {len(outcomes)} checks passed in {total:.0f} s; summary: build/reports/checks.json")
     return 1 if failed else 0
