@@ -38,6 +38,9 @@ GRANT {app} TO {service};
 SET LOCAL ROLE {owner};
 """
 
+# The path goes back first of all: the plans that functions keep are good for one path only.
+BACK = "\n;SET LOCAL ROLE NONE; {leave} SET LOCAL search_path = pg_catalog, pg_temp; "
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -85,26 +88,19 @@ def body_of(segment: Segment) -> str:
 def create_script(plan: GuildPlan, segment: Segment, state: str, session: Session) -> Script:
     """Roles, schema, rights and the first migrations of a new guild."""
     names = _names(plan.guild_id, session)
-    head = _text(
-        [
-            claim(plan.guild_id, None, None),
-            sql.SQL(CREATE_GUILD).format(**names),
-            sql.SQL(DEFAULT_RIGHTS).format(**names),
-            sql.SQL("SET LOCAL search_path = {schema};").format(**names),
-        ]
-    )
-    body = body_of(segment)
-    tail = _text(
-        [
-            sql.SQL("\n;SET LOCAL ROLE NONE; {leave}").format(**names),
-            sql.SQL(
-                "INSERT INTO dcm.guild (guild_id, state, plan, placement, schema_version, ledger_digest) VALUES ({}, {}, {}, {}, {}, {});"
-            ).format(plan.guild_id, state, plan.plan, plan.placement, segment.version, segment.digest),
-            *_ledger(plan.guild_id, segment),
-            _audit(plan, "onboarded", {"version": segment.version, "plan": plan.plan, "placement": plan.placement}, session),
-        ]
-    )
-    return Script(head + body + tail, len(head))
+    parts = [CREATE_GUILD, DEFAULT_RIGHTS, "SET LOCAL search_path = {schema};"]
+    head = _text([claim(plan.guild_id, None, None), *(sql.SQL(part).format(**names) for part in parts)])
+    placed = (plan.guild_id, state, plan.plan, plan.placement)
+    record_it = sql.SQL("SELECT dcm.record_onboarding({}, {}, {}, {}, {});").format(*placed, _reached(segment, session))
+    return Script(head + body_of(segment) + _text([sql.SQL(BACK).format(**names), record_it]), len(head))
+
+
+def _reached(segment: Segment, session: Session) -> sql.Composed:
+    """The last arguments of the functions that keep the books."""
+    versions = [migration.version for migration in segment.migrations]
+    checksums = [migration.checksum for migration in segment.migrations]
+    values = (versions, checksums, segment.version, segment.digest, session.run_id, session.actor)
+    return sql.SQL(", ").join(map(sql.Literal, values))
 
 
 def probe_script(guild_id: int, segment: Segment, session: Session) -> str:
@@ -112,41 +108,22 @@ def probe_script(guild_id: int, segment: Segment, session: Session) -> str:
     names = _names(guild_id, session)
     parts = [CREATE_GUILD, DEFAULT_RIGHTS, "SET LOCAL search_path = {schema};"]
     head = _text([sql.SQL(part).format(**names) for part in parts])
-    tail = _text([sql.SQL("\n;SET LOCAL ROLE NONE; {leave} SET LOCAL search_path = pg_catalog, pg_temp;").format(**names)])
-    return head + body_of(segment) + tail
+    return head + body_of(segment) + _text([sql.SQL(BACK).format(**names)])
 
 
 def migrate_script(plan: GuildPlan, segment: Segment, since: tuple[str, str], state: str, session: Session) -> Script:
     """Some more migrations for a guild that exists; since = its state and digest now."""
     names = _names(plan.guild_id, session)
-    head = _text(
-        [claim(plan.guild_id, *since), sql.SQL("{join} SET LOCAL ROLE {owner}; SET LOCAL search_path = {schema};").format(**names)]
-    )
-    body = body_of(segment)
-    tail = _text([sql.SQL("\n;SET LOCAL ROLE NONE; {leave}").format(**names)]) + record(plan, segment, state, session)
-    return Script(head + body + tail, len(head))
+    enter = sql.SQL("{join} SET LOCAL ROLE {owner}; SET LOCAL search_path = {schema};").format(**names)
+    head = _text([claim(plan.guild_id, *since), enter])
+    tail = _text([sql.SQL(BACK).format(**names)]) + record(plan, segment, state, session)
+    return Script(head + body_of(segment) + tail, len(head))
 
 
 def record(plan: GuildPlan, segment: Segment, state: str, session: Session) -> str:
     """What a segment leaves in registry, ledger and audit log."""
-    statement = (
-        "UPDATE dcm.guild SET state = {}, plan = {}, schema_version = {}, ledger_digest = {}, updated_at = now() WHERE guild_id = {};"
-    )
-    return _text(
-        [
-            *_ledger(plan.guild_id, segment),
-            sql.SQL(statement).format(state, plan.plan, segment.version, segment.digest, plan.guild_id),
-            *_membership(plan, session),
-            _audit(plan, "migrated", {"version": segment.version}, session),
-        ]
-    )
-
-
-def _ledger(guild_id: int, segment: Segment) -> list[sql.Composable]:
-    if not segment.migrations:
-        return []
-    rows = [sql.SQL("({}, {}, {})").format(guild_id, m.version, m.checksum) for m in segment.migrations]
-    return [sql.SQL("INSERT INTO dcm.guild_migration (guild_id, version, checksum) VALUES {};").format(sql.SQL(", ").join(rows))]
+    books = sql.SQL("SELECT dcm.record_migration({}, {}, {}, {});")
+    return _text([books.format(plan.guild_id, state, plan.plan, _reached(segment, session)), *_membership(plan, session)])
 
 
 def _membership(plan: GuildPlan, session: Session) -> list[sql.Composable]:

@@ -1,0 +1,235 @@
+# Copyright: (c) 2026, DCM platform engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The guild engine beside the same DDL sent by hand: onboarding, nothing to do, one migration. Same server, same run, ratios.
+
+By hand means: one multi-statement string a guild, prepared before the clock starts, over as many connections as the engine uses, without
+registry, ledger, lock, audit log or any look at what is there. The engine does all of that, and is held against it.
+
+    python tests/bench/guilds.py --guilds 200 --json guilds.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+if __name__ == "__main__":
+    ROOT = Path(__file__).resolve().parents[2]
+    sys.path[:0] = [str(ROOT), str(ROOT / "collections")]
+
+from ansible_collections.dcm.platform.plugins.module_utils import _guild_drift as drift
+from ansible_collections.dcm.platform.plugins.module_utils import _guild_sql as build
+from ansible_collections.dcm.platform.plugins.module_utils._guild_engine import Engine, Request
+from ansible_collections.dcm.platform.plugins.module_utils._guild_ids import owner_role, schema_name
+from ansible_collections.dcm.platform.plugins.module_utils._guild_migrations import read_migrations, segments
+from ansible_collections.dcm.platform.plugins.module_utils._guild_model import Wanted
+from ansible_collections.dcm.platform.plugins.module_utils._guild_plan import PlanContext
+from ansible_collections.dcm.platform.plugins.module_utils._guild_store import Access
+
+from tests.support.postgres import PostgresServer, running_postgres
+
+SOURCE = Path(__file__).resolve().parents[2]
+CONTROL = str(SOURCE / "roles" / "guild_data" / "files" / "control")
+FIRST = 1_100_000_000_000_000_000
+NEXT = "-- migrate:up\nALTER TABLE settings ADD COLUMN note varchar(80);\nCREATE INDEX settings_note_idx ON settings (note);\n"
+SETTINGS = {"max_locks_per_transaction": "512", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
+
+
+KINDS = ("wall", "server_cpu")
+
+
+class Bench:
+    """One server, one database; the guilds of each contestant in turn."""
+
+    def __init__(self, server: PostgresServer, guilds: int, connections: int, folder: Path) -> None:
+        self.server = server
+        self.database = server.create_database("bench")
+        self.guilds = guilds
+        self.connections = connections
+        self.folder = folder
+        self.used = 0
+        for file in (SOURCE / "services" / "migrations").glob("*.sql"):
+            (folder / file.name).write_text(file.read_text())
+        self.first = read_migrations(str(folder))
+        self.session = build.Session("dcm_service", True, str(uuid.uuid4()), "bench")
+        self.engine([], self.first)
+
+    def access(self) -> Access:
+        login = {"user": self.server.user, "password": self.server.password}
+        return Access({"host": self.server.host, "port": self.server.port, "dbname": self.database, **login})
+
+    def ids(self) -> list[int]:
+        self.used += self.guilds
+        return list(range(FIRST + self.used, FIRST + self.used + self.guilds))
+
+    def engine(self, ids: Sequence[int], migrations: Any, state: str = "present") -> None:
+        request = Request(
+            wanted=[Wanted(guild_id, state) for guild_id in ids],
+            context=PlanContext(migrations),
+            control=read_migrations(CONTROL),
+            run_id=str(uuid.uuid4()),
+            actor="bench",
+            connections=self.connections,
+        )
+        result = Engine(request, self.access()).run()
+        if result["failure"]:
+            raise RuntimeError(result["failure"])
+
+    def by_hand(self, scripts: Sequence[bytes]) -> None:
+        waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        for script in scripts:
+            waiting.put(script)
+
+        def work() -> None:
+            with self.access().connect("bench") as conn:
+                while True:
+                    try:
+                        script = waiting.get_nowait()
+                    except queue.Empty:
+                        return
+                    conn.execute(script)
+
+        threads = [threading.Thread(target=work) for _number in range(self.connections)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def provision_script(self, guild_id: int) -> bytes:
+        return build.probe_script(guild_id, segments(self.first.migrations, "", "")[0], self.session).encode()
+
+    def migrate_script(self, guild_id: int) -> bytes:
+        head = f"SET LOCAL ROLE {owner_role(guild_id)}; SET LOCAL search_path = {schema_name(guild_id)};"
+        return (head + NEXT.split("\n", 1)[1]).encode()
+
+    def measure(self, work: Callable[[], None]) -> dict[str, float]:
+        """Wall seconds, and the CPU seconds of the server: the figure to trust on a shared machine."""
+        cpu, start = self.cpu(), time.monotonic()
+        work()
+        wall = time.monotonic() - start
+        return {"wall": wall, "server_cpu": self.cpu() - cpu}
+
+    def cpu(self) -> float:
+        """Of all processes of the server, once its backends have ended: what they used is then in the postmaster's account."""
+        process = self.server.process
+        assert process is not None
+        while True:
+            children = [_stat(int(path.name)) for path in Path("/proc").glob("[0-9]*")]
+            mine = [child for child in children if child and child.parent == process.pid]
+            if not any(child.backend for child in mine):
+                own = _stat(process.pid)
+                assert own is not None
+                return (own.ended + sum(child.used for child in mine)) / os.sysconf("SC_CLK_TCK")
+            time.sleep(0.02)
+
+
+class _Process(NamedTuple):
+    parent: int
+    used: int
+    ended: int
+    backend: bool
+
+
+def _stat(pid: int) -> _Process | None:
+    """CPU ticks of a process and of its ended children."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        title = Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return None
+    used, ended = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
+    return _Process(int(fields[1]), used, ended, fields[0] == "Z" or "127.0.0.1" in title)
+
+
+def one_round(bench: Bench, newest: Any) -> dict[str, dict[str, dict[str, float]]]:
+    """Each contestant with guilds of its own."""
+    raw, own = bench.ids(), bench.ids()
+    create = [bench.provision_script(guild_id) for guild_id in raw]
+    migrate = [bench.migrate_script(guild_id) for guild_id in raw]
+    return {
+        "onboard": {"raw": bench.measure(lambda: bench.by_hand(create)), "engine": bench.measure(lambda: bench.engine(own, bench.first))},
+        "nothing": {"engine": bench.measure(lambda: bench.engine(own, bench.first))},
+        "migrate": {
+            "raw": bench.measure(lambda: bench.by_hand(migrate)),
+            "engine": bench.measure(lambda: bench.engine(own, newest, "migrated")),
+        },
+    }
+
+
+def run(guilds: int = 200, connections: int = 2, rounds: int = 3) -> dict[str, Any]:
+    """Medians over the rounds, per guild in milliseconds, and the engine's throughput as a share of the raw one's."""
+    with running_postgres(SETTINGS) as server, tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
+        bench = Bench(server, guilds, connections, Path(first))
+        for file in [*bench.folder.glob("*.sql")]:
+            (Path(second) / file.name).write_text(file.read_text())
+        (Path(second) / "20990101000000_note.sql").write_text(NEXT)
+        newest = read_migrations(second)
+        found = [one_round(bench, newest) for _round in range(rounds)]
+        check = bench.measure(lambda: _drift(bench))
+        fleet = bench.used // 2
+    return {
+        "guilds": guilds,
+        "connections": connections,
+        "rounds": rounds,
+        **_summary(found, guilds),
+        "drift_ms": check["wall"] * 1000 / fleet,
+    }
+
+
+def _drift(bench: Bench) -> None:
+    drift.fingerprints(bench.access(), "dcm_service", bench.connections)
+
+
+def _summary(found: list[dict[str, dict[str, dict[str, float]]]], guilds: int) -> dict[str, Any]:
+    per_guild: dict[str, Any] = {}
+    share: dict[str, Any] = {}
+    for case, sides in found[0].items():
+        per_guild[case] = {
+            side: {
+                kind: round(statistics.median(one[case][side][kind] for one in found) * 1000 / guilds, 3) for kind in ("wall", "server_cpu")
+            }
+            for side in sides
+        }
+        if "raw" in sides:
+            ratios = {kind: [one[case]["raw"][kind] / one[case]["engine"][kind] for one in found] for kind in KINDS}
+            share[case] = {kind: round(statistics.median(values), 3) for kind, values in ratios.items()}
+    return {"ms_per_guild": per_guild, "throughput_of_raw": share}
+
+
+def describe(numbers: dict[str, Any]) -> str:
+    head = "{guilds} guilds, {connections} connections, median of {rounds} rounds; ms per guild, wall (server CPU)"
+    lines = [head.format(**numbers)]
+    for case, sides in numbers["ms_per_guild"].items():
+        cells = ", ".join(f"{side} {cost['wall']:.2f} ({cost['server_cpu']:.2f})" for side, cost in sides.items())
+        share = numbers["throughput_of_raw"].get(case)
+        lines.append(f"  {case:8} {cells}" + (f"; engine reaches {share['wall']:.2f} ({share['server_cpu']:.2f}) of raw" if share else ""))
+    lines.append(f"  drift    {numbers['drift_ms']:.2f}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--guilds", type=int, default=200)
+    parser.add_argument("--connections", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    arguments = parser.parse_args()
+    numbers = run(arguments.guilds, arguments.connections, arguments.rounds)
+    print(describe(numbers))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(numbers, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
