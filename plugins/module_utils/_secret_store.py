@@ -6,12 +6,24 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.dcm.platform.plugins.module_utils._generated_secret import LABELS, Change, Ref
+from ansible_collections.dcm.platform.plugins.module_utils._generated_secret import (
+    LABELS,
+    Change,
+    Ref,
+    for_an_empty_cluster,
+    parse,
+    plan,
+    references,
+    still_to_rotate,
+)
 from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import MERGE, KubeApi, KubeError
 from ansible_collections.dcm.platform.plugins.module_utils._helm_login import read_kubeconfig
+
+ATTEMPTS = 5
 
 
 class LostRace(PlatformError):
@@ -57,3 +69,26 @@ class SecretStore:
 
 def _path(ref: Ref) -> str:
     return f"/api/v1/namespaces/{ref.namespace}/secrets"
+
+
+def converge(kubeconfig: str, context: str, entries: list[dict[str, Any]], rotate: list[str], check: bool) -> list[Change]:
+    """Plan, write, and plan again when somebody else was faster. Returns what was written, or would be."""
+    wanted = parse(entries)
+    if check and not Path(kubeconfig).exists():
+        wanted = for_an_empty_cluster(wanted)
+        return plan(wanted, dict.fromkeys(references(wanted)), rotate)
+    store = SecretStore(kubeconfig, context)
+    done: list[Change] = []
+    for attempt in range(1, ATTEMPTS + 1):
+        changes = plan(wanted, store.read(references(wanted)), still_to_rotate(rotate, done))
+        if check:
+            return changes
+        try:
+            for change in changes:
+                store.write(change)
+                done.append(change)
+            break
+        except LostRace:
+            if attempt == ATTEMPTS:
+                raise
+    return done

@@ -1,7 +1,6 @@
-#!/usr/bin/python
 # Copyright: (c) 2026, DCM platform engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Secrets with generated keys, many in one call."""
+"""Documentation of the action plugin of the same name."""
 
 from __future__ import annotations
 
@@ -12,6 +11,7 @@ version_added: "0.1.0"
 description:
   - Makes sure that all the Secrets exist and have the wanted keys. A key that is missing is generated; one that is there is never touched
     unless it is named in O(rotate).
+  - It works on the controller.
   - Values stay between this module and the API server. They are neither returned nor shown, also not with C(--diff).
   - A copy is kept equal to its source, so a rotated key reaches every Secret that it was copied to.
   - Other keys of the Secrets, and what other tools write into them, are left alone.
@@ -145,79 +145,3 @@ secrets:
       type: dict
       sample: {password: "generated (40 characters, hex)"}
 """
-
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.dcm.platform.plugins.module_utils._generated_secret import (
-    Change,
-    describe_diff,
-    for_an_empty_cluster,
-    parse,
-    plan,
-    references,
-    still_to_rotate,
-)
-from ansible_collections.dcm.platform.plugins.module_utils._secret_store import LostRace, SecretStore
-
-ATTEMPTS = 5
-
-COPY = {
-    "namespace": {"type": "str", "required": True},
-    "name": {"type": "str", "required": True},
-    "keys": {"type": "dict", "required": True, "no_log": False},
-}
-SECRET = {
-    "namespace": {"type": "str", "required": True},
-    "name": {"type": "str", "required": True},
-    "keys": {"type": "dict", "default": {}, "no_log": False},
-    "public_values": {"type": "dict", "default": {}},
-    "secret_values": {"type": "dict", "default": {}, "no_log": True},
-    "required_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
-    "copies": {"type": "list", "elements": "dict", "default": [], "options": COPY},
-}
-
-
-def converge(module: AnsibleModule) -> list[Change]:
-    """Plan, write, and plan again when somebody else was faster."""
-    wanted = parse(module.params["secrets"])
-    if module.check_mode and not Path(module.params["kubeconfig"]).exists():
-        wanted = for_an_empty_cluster(wanted)
-        return plan(wanted, dict.fromkeys(references(wanted)), module.params["rotate"])
-    store = SecretStore(module.params["kubeconfig"], module.params["context"])
-    done: list[Change] = []
-    for attempt in range(1, ATTEMPTS + 1):
-        changes = plan(wanted, store.read(references(wanted)), still_to_rotate(module.params["rotate"], done))
-        if module.check_mode:
-            return changes
-        try:
-            for change in changes:
-                store.write(change)
-                done.append(change)
-            break
-        except LostRace:
-            if attempt == ATTEMPTS:
-                raise
-    return done
-
-
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "kubeconfig": {"type": "path", "required": True},
-            "context": {"type": "str", "default": ""},
-            "secrets": {"type": "list", "elements": "dict", "required": True, "options": SECRET, "no_log": False},
-            "rotate": {"type": "list", "elements": "str", "default": []},
-        },
-        supports_check_mode=True,
-    )
-    try:
-        changes = converge(module)
-    except PlatformError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(changes), secrets=[change.describe() for change in changes], diff=describe_diff(changes))
-
-
-if __name__ == "__main__":
-    main()
