@@ -165,7 +165,7 @@ class Engine:
         if not self._kube:
             return
         job, now = state.job, time.monotonic()
-        state.watch = state.watch or Watch(self._kube, job.release, job.next_revision)
+        state.watch = state.watch or Watch(self._kube, job.release, job.next_revision if job.decision.changes else job.revision)
         try:
             workloads = state.watch.poll() if job.decision.action != "uninstall" else []
         except PlatformError:
@@ -181,7 +181,6 @@ def _idle(job: Job) -> bool:
 
 
 def _skipped(job: Job, failed: list[str]) -> Outcome:
-    last = job.last
     text = f"release {job.key!r} was not touched: it depends on {', '.join(failed)}, which failed."
-    revision, chart = last.revision if last else 0, job.chart
-    return Outcome(False, "skipped", revision, chart.label, chart.app_version, "none", "a dependency failed", msg=text)
+    chart = job.chart
+    return Outcome(False, "skipped", job.revision, chart.label, chart.app_version, "none", "a dependency failed", msg=text)

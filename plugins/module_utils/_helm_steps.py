@@ -37,6 +37,7 @@ from ansible_collections.dcm.platform.plugins.module_utils._helm_values import (
 CRD_MANAGER = "dcm-platform"
 CRD_BOUND = 60.0
 RETRY_PAUSE = 3.0
+READY_PAUSE = 1.0
 _SIGNS = {"add": "+", "change": "~", "remove": "-"}
 _UNKNOWN_KIND = re.compile(r"no matches for kind|resource mapping not found|could not find the requested resource")
 _PASSING = re.compile(
@@ -95,9 +96,14 @@ class Job:
         return self.history[-1] if self.history else None
 
     @property
+    def revision(self) -> int:
+        """The newest revision there is, or 0."""
+        return self.history[-1].revision if self.history else 0
+
+    @property
     def next_revision(self) -> int:
         """The number that Helm gives to the coming revision."""
-        before = self.last.revision if self.last else 0
+        before = self.revision
         moves = {"rollback": before + 2, "discard": 1, "uninstall": 1}
         return moves.get(self.decision.recover, before + 1)
 
@@ -134,9 +140,7 @@ class Steps:
     def _outcome(self, job: Job) -> Outcome:
         last, chart, decision = job.last, job.chart, job.decision
         status = last.status if last and last.status != "uninstalled" else "absent"
-        outcome = Outcome(decision.changes, status, last.revision if last else 0, "", "", decision.action, decision.reason)
-        outcome.chart, outcome.app_version = chart.label, chart.app_version
-        return outcome
+        return Outcome(decision.changes, status, job.revision, chart.label, chart.app_version, decision.action, decision.reason)
 
     @property
     def _api(self) -> KubeApi:
@@ -339,12 +343,24 @@ class Steps:
                 before += [pair[0]] if pair[0] else []
                 after.append(pair[1])
         self._note(outcome, object_changes(before, after, job.release.namespace, masker), job.key)
+        if after and not self._check and job.release.strategy != "hookOnly":
+            self._await_ready(job)
         if after:
             outcome.changed, outcome.action, outcome.reason = (
                 True,
                 "repair",
                 f"{len(after)} live objects differ from revision {outcome.revision}",
             )
+
+    def _await_ready(self, job: Job) -> None:
+        """Wait for what was repaired. Jobs are not waited for: they may have run and gone."""
+        watch, end = Watch(self._api, job.release, job.revision), time.monotonic() + job.release.timeout
+        while any(not state.done for state in watch.poll() if not state.name.startswith("Job ")):
+            if time.monotonic() > end:
+                where = f"release {job.release.name!r} in namespace {job.release.namespace!r}"
+                reasons = "\n".join(f"Not ready: {reason}" for reason in watch.explain())
+                raise PlatformError(f"{where}: repaired, but not ready after {job.release.timeout} s (timeout).\n{reasons}")
+            time.sleep(READY_PAUSE)
 
     def _drifted(
         self, document: dict[str, Any], objects: Sequence[dict[str, Any]], release: Release
@@ -371,6 +387,7 @@ class Steps:
     def _helm_uninstall(self, release: Release) -> None:
         arguments = ["uninstall", release.name, f"--namespace={release.namespace}", *(["--no-hooks"] if release.disable_hook else [])]
         waits = [flag for flag in wait_arguments(release, self._helm.major) if flag != "--wait-for-jobs"]
+        waits += ["--cascade=foreground"] if release.strategy != "hookOnly" else []  # pods too are gone when it comes back
         self._helm.run([*arguments, *waits], bound=_bound(release))
 
     def _uninstall(self, job: Job, outcome: Outcome, masker: Masker) -> None:

@@ -244,6 +244,7 @@ EXAMPLES = r"""
     release_name: gateway
     release_namespace: dcm-services
     chart_ref: "{{ chart_folder }}"
+    release_values: {replicas: 1}
     drift: true
 
 - name: Remove a release, keeping its volumes and definitions
@@ -309,14 +310,3 @@ releases:
       diff: []
       msg: ""
 """
-
-
-def main() -> None:
-    """The work is done by the action plugin of the same name, on the controller."""
-    from ansible.module_utils.basic import AnsibleModule
-
-    AnsibleModule(argument_spec={}).fail_json(msg="dcm.platform.helm_release runs on the controller only, through its action plugin.")
-
-
-if __name__ == "__main__":
-    main()

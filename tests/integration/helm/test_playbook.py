@@ -294,6 +294,28 @@ def test_a_server_that_is_not_there(site: Site) -> None:
         KubeApi(read_kubeconfig(str(path))).get("/version")
 
 
+def test_the_examples_run_as_they_stand(site: Site) -> None:
+    module = importlib.import_module("ansible_collections.dcm.platform.plugins.modules.helm_release")
+    play = {
+        "name": "Examples",
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {"chart_folder": str(site.chart())},
+        "module_defaults": {"dcm.platform.helm_release": {"kubeconfig": str(site.api.kubeconfig), "binary_path": site.helm}},
+        "tasks": yaml.safe_load(module.EXAMPLES),
+    }
+    path = site.folder / "examples.yml"
+    path.write_text(yaml.safe_dump([play]))
+    command = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=180)
+        assert "failed=0" in done.stdout, done.stdout
+        assert "changed=3" in done.stdout
+    finally:
+        site.api.kubectl("delete", "namespace", "dcm-services", "--ignore-not-found", "--wait=false")
+
+
 # -- the role -----------------------------------------------------------------------------------------------------------
 
 
