@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import threading
 import time
 from typing import Any
@@ -275,6 +278,29 @@ def test_killed_backends_cost_nothing_but_a_second_try(site: Site) -> None:
     assert site.run(site.ids(60))["failure"] == ""
     assert set(site.fingerprints().values()) == {site.expected()}
     assert site.query("SELECT count(*), count(DISTINCT guild_id) FROM dcm.audit_log WHERE action = 'onboarded'") == [(60, 60)]
+
+
+@pytest.mark.parametrize("state", ["onboarding", "migration"])
+def test_a_killed_run_is_resumed_with_nothing_twice_and_nothing_half(lab: Lab, state: str) -> None:
+    ids = lab.ids(150)
+    lab.run(ids if state == "migration" else [])
+    if state == "migration":
+        lab.write(2, "CREATE TABLE more (id int PRIMARY KEY); CREATE INDEX ON item (name);")
+    for _attempt in range(4):
+        child = os.fork()
+        if child == 0:
+            try:
+                lab.run(ids, "present" if state == "onboarding" else "migrated", connections=2)
+            finally:
+                os._exit(0)
+        time.sleep(random.uniform(0.05, 0.4))  # noqa: S311 - when is what chance decides here
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    result = lab.run(ids, "present" if state == "onboarding" else "migrated")
+    assert result["failure"] == ""
+    assert set(lab.fingerprints().values()) == {lab.expected()}
+    action = "onboarded" if state == "onboarding" else "migrated"
+    assert lab.query("SELECT count(*), count(DISTINCT guild_id) FROM dcm.audit_log WHERE action = %s", action) == [(150, 150)]
 
 
 def test_a_changed_applied_file_is_refused_with_file_and_guild(lab: Lab) -> None:
