@@ -111,7 +111,7 @@ def _key_spec(ref: Ref, name: str, spec: Any) -> KeySpec:
     made = KeySpec(**spec)
     if made.charset not in CHARSETS:
         raise PlatformError(f"{where}: there is no charset {made.charset!r}; use one of {', '.join(CHARSETS)}")
-    if type(made.length) is not int or not SHORTEST <= made.length <= LONGEST:
+    if not isinstance(made.length, int) or isinstance(made.length, bool) or not SHORTEST <= made.length <= LONGEST:
         raise PlatformError(f"{where}: length {made.length!r} is not a number from {SHORTEST} to {LONGEST}")
     return made
 

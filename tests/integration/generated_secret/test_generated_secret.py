@@ -107,7 +107,7 @@ def test_without_a_cluster_only_check_mode_works(module: Secrets) -> None:
 
 
 def test_a_playbook_shows_no_value(module: Secrets, tmp_path: Path) -> None:
-    given = {"namespace": module.namespace, "name": "given", "keys": {"password": {}}, "secret_values": {"token": "a-planted-token"}}
+    given = {"namespace": module.namespace, "name": "given", "keys": {"password": {"length": 40}}, "secret_values": {"token": "a-planted-token"}}
     wrong = {**given, "keys": {"password": {"length": 3}}}
     tasks = [{"dcm.platform.generated_secret": {"kubeconfig": module.kubeconfig, "secrets": [entry]}} for entry in (given, given, wrong)]
     playbook = tmp_path / "play.yml"
@@ -117,7 +117,7 @@ def test_a_playbook_shows_no_value(module: Secrets, tmp_path: Path) -> None:
     shown = done.stdout + done.stderr
     assert "ok=2    changed=1" in shown, shown
     assert "length 3 is not a number from 16 to 1024" in shown
-    assert f"+{module.namespace}/given password: generated (32 characters, alphanumeric)" in shown
+    assert f"+{module.namespace}/given password: generated (40 characters, alphanumeric)" in shown
     assert "a-planted-token" not in shown
     assert module.secret("given")["token"] == "a-planted-token"
     assert module.secret("given")["password"] not in shown

@@ -109,6 +109,7 @@ def test_generated_values(charset: str) -> None:
         ([entry({"password": {"size": 3}})], "key password of Secret data/redis is described by {'size': 3}"),
         ([entry({"password": "abc"})], "it takes length and charset"),
         ([entry({"password": {"length": 8}})], "length 8 is not a number from 16 to 1024"),
+        ([entry({"password": {"length": True}})], "length True is not a number"),
         ([entry({"password": {"length": "32"}})], "length '32' is not a number"),
         ([entry({"password": {"charset": "emoji"}})], "no charset 'emoji'; use one of alphanumeric, hex, urlsafe"),
         ([entry(), entry()], "key password of Secret data/redis is set twice"),
