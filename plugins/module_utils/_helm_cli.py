@@ -80,7 +80,7 @@ class Helm:
         self._connection += [f"--kube-context={context}"] if context else []
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._stopped = False
+        self._stop = threading.Event()
         self._major = 0
         driver = os.environ.get("HELM_DRIVER", "")
         if driver not in ("", "secret", "secrets"):
@@ -106,13 +106,18 @@ class Helm:
                 self._major = int(number)
             return self._major
 
+    def pause(self, seconds: float) -> None:
+        """Sleep, unless the run was interrupted."""
+        if self._stop.wait(seconds):
+            raise PlatformError("interrupted")
+
     def run(self, arguments: Sequence[str], stdin: str = "", bound: float = 600.0, owned: bool = False) -> str:
         """Run helm and return what it printed. ``owned`` leaves helm's process id in the release's labels."""
         command = [self.binary, *arguments, *self._connection]
         if owned:
             command = ["/bin/sh", "-c", _OWNED.format(label=LABEL_OWNER, host=host_id()), "sh", *command]
         with self._lock:
-            if self._stopped:
+            if self._stop.is_set():
                 raise PlatformError("interrupted before helm was started")
             process = subprocess.Popen(
                 command,
@@ -148,7 +153,7 @@ class Helm:
     def stop(self, grace: float = 5.0) -> None:
         """End every helm process that runs and start no other: an interrupted run leaves none behind."""
         with self._lock:
-            self._stopped = True
+            self._stop.set()
             running = list(self._running)
         self._end(running, grace)
 

@@ -225,7 +225,7 @@ class Steps:
                 raise PlatformError(
                     f"these definitions were applied but not established within {CRD_BOUND:.0f} s: {', '.join(sorted(waiting))}."
                 )
-            time.sleep(0.1 if waiting else 0)
+            self._helm.pause(0.1 if waiting else 0)
         self._api.forget_kinds()
 
     # -- install and upgrade --------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ class Steps:
             except HelmError as error:
                 if not _PASSING.search(error.output):
                     raise
-            time.sleep(RETRY_PAUSE)
+            self._helm.pause(RETRY_PAUSE)
             attempt = replace(job, history=self._history(job.release), decision=replace(job.decision, recover=""))
         return self._install(attempt)
 
@@ -360,7 +360,7 @@ class Steps:
                 where = f"release {job.release.name!r} in namespace {job.release.namespace!r}"
                 reasons = "\n".join(f"Not ready: {reason}" for reason in watch.explain())
                 raise PlatformError(f"{where}: repaired, but not ready after {job.release.timeout} s (timeout).\n{reasons}")
-            time.sleep(READY_PAUSE)
+            self._helm.pause(READY_PAUSE)
 
     def _drifted(
         self, document: dict[str, Any], objects: Sequence[dict[str, Any]], release: Release
