@@ -140,13 +140,13 @@ def _log_in(url: str, bearer: str) -> dict[str, str]:
     """The cookies of a session, as a header: they are for HTTPS alone where the site has it, and a tunnel has none."""
     form = requests.get(f"{url}/login", timeout=10)
     csrf = re.search(r'name="csrf"[^>]*value="([^"]+)"', form.text)
-    jar = requests.utils.dict_from_cookiejar(form.cookies)
+    jar = {cookie.name: cookie.value for cookie in form.cookies}
     header = {"Cookie": "; ".join(f"{name}={value}" for name, value in jar.items())}
     values = {"token": bearer, "csrf": csrf[1] if csrf else ""}
     answer = requests.post(f"{url}/login", data=values, headers=header, timeout=10, allow_redirects=False)
     if answer.status_code != 303:
         raise Broken("303 after logging in", f"{answer.status_code}: {' '.join(answer.text.split())[:200]}")
-    jar |= requests.utils.dict_from_cookiejar(answer.cookies)
+    jar |= {cookie.name: cookie.value for cookie in answer.cookies}
     return {"Cookie": "; ".join(f"{name}={value}" for name, value in jar.items())}
 
 
