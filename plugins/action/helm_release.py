@@ -76,12 +76,11 @@ class ActionModule(ActionBase):
         check = bool(self._task.check_mode)
         kubeconfig = options["kubeconfig"] or os.environ.get("K8S_AUTH_KUBECONFIG") or os.environ.get("KUBECONFIG") or "~/.kube/config"
         kubeconfig, context = str(Path(kubeconfig).expanduser()), options["context"] or os.environ.get("K8S_AUTH_CONTEXT") or ""
-        helm = Helm(str(Path(options["binary_path"]).expanduser()), kubeconfig, context)
-        kube = None
-        if check and not Path(kubeconfig).exists():
+        empty = check and not Path(kubeconfig).exists()
+        if empty:
             self._display.warning(f"helm_release: there is no kubeconfig {kubeconfig} yet; predicting for an empty cluster.")
-        else:
-            kube = KubeApi(read_kubeconfig(kubeconfig, context))
+        helm = Helm(str(Path(options["binary_path"]).expanduser()), kubeconfig, context, needed=not empty)
+        kube = None if empty else KubeApi(read_kubeconfig(kubeconfig, context))
         run = Options(check, bool(self._task.diff), options["parallel"], Path(options["chart_cache"]).expanduser())
         return Engine(helm, kube, run, self._display.display).run(releases)
 

@@ -71,11 +71,11 @@ def owner_state(owner: str) -> str:
 class Helm:
     """One helm binary with one kubeconfig context. Its version is asked for once."""
 
-    def __init__(self, binary: str, kubeconfig: str, context: str) -> None:
+    def __init__(self, binary: str, kubeconfig: str, context: str, needed: bool = True) -> None:
         found = shutil.which(binary)
-        if not found:
+        if not found and needed:
             raise PlatformError(f"binary_path: helm is not at {binary!r}. Install Helm 4, or set binary_path (platform_helm_binary) to it.")
-        self.binary = found
+        self.binary = found or ""  # empty only in check mode, before the cluster and its programs are there
         self._connection = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
         self._connection += [f"--kube-context={context}"] if context else []
         self._lock = threading.Lock()

@@ -270,6 +270,8 @@ class Steps:
     def _render(self, job: Job) -> dict[str, Any]:
         """What an upgrade would install, as far as it can be known: kinds that another release brings are not there yet."""
         release, values = job.release, json.dumps(job.release.values)
+        if not self._helm.binary:
+            return {}
         arguments = upgrade_arguments(release, job.chart.path, {}, self._helm.major)
         if self._kube and not job.decision.recover:
             try:

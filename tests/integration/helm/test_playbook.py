@@ -205,12 +205,21 @@ def test_wrong_input_is_one_clear_message(site: Site, change: dict[str, Any], wo
     assert site.names("secret") == set()
 
 
-def test_check_mode_without_a_cluster_predicts_an_empty_one(site: Site) -> None:
-    options = {"name": "early", "namespace": site.namespace, "chart_ref": str(site.chart()), "kubeconfig": str(site.folder / "none")}
+@pytest.mark.parametrize(("binary", "objects"), [("", ["+ ConfigMap early"]), ("/nowhere/helm", [])])
+def test_check_mode_before_there_is_a_cluster_predicts_an_empty_one(site: Site, binary: str, objects: list[str]) -> None:
+    options = {
+        "name": "early",
+        "namespace": site.namespace,
+        "chart_ref": str(site.chart()),
+        "kubeconfig": str(site.folder / "none"),
+        "binary_path": binary or site.helm,
+    }
     done = site.playbook(options, "--check", "--diff")
     assert done.returncode == 0, done.stdout
-    assert site.result()["releases"]["early"]["objects"] == ["+ ConfigMap early"]
+    outcome = site.result()["releases"]["early"]
+    assert (outcome["action"], outcome["revision"], outcome["objects"]) == ("install", 1, objects)
     assert "predicting for an empty cluster" in done.stdout + done.stderr
+    assert site.playbook(options).returncode != 0
 
 
 def test_nothing_to_do_takes_a_moment_and_starts_no_helm(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
