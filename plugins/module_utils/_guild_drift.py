@@ -21,6 +21,8 @@ from ansible_collections.dcm.platform.plugins.module_utils._guild_store import A
 from psycopg import sql
 
 PROBE = 1
+# Postgres 15.20 writes pg_attver=<number> into the options of each column it makes, another number for each table: no part of a schema.
+STAMPED = re.compile(r"\{stampless:([a-z.]+)\}")
 ACL = re.compile(r"\{acl:([a-z.]+)\}")
 
 REGISTERED = """
@@ -51,7 +53,8 @@ PARTS = (
     """SELECT guild_id, nspname, concat_ws(' ', 'relation', relname, relkind, relpersistence, relrowsecurity, relforcerowsecurity,
         pg_get_userbyid(relowner), {acl:relacl}, reloptions, CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END) FROM c""",
     """SELECT c.guild_id, c.nspname, concat_ws(' ', 'column', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
-        CASE WHEN a.attnotnull THEN 'not null' END, a.attidentity, a.attgenerated, nullif(a.attcollation, 0), a.attoptions,
+        CASE WHEN a.attnotnull THEN 'not null' END, a.attidentity, a.attgenerated, nullif(a.attcollation, 0),
+        {stampless:a.attoptions},
         pg_get_expr(d.adbin, d.adrelid), {acl:a.attacl})
         FROM c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum""",
@@ -102,6 +105,7 @@ def _lines(scope: str, service_role: str, ledger: bool) -> str:
 
 
 def _expand(part: str) -> str:
+    part = STAMPED.sub(r"(SELECT string_agg(x, ',' ORDER BY x) FROM unnest(\1) x WHERE x !~ '^pg_attver=')", part)
     return ACL.sub(r"(SELECT string_agg(x::text, ',' ORDER BY x::text) FROM unnest(\1) x)", part)
 
 

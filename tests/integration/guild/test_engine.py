@@ -303,6 +303,20 @@ def test_a_killed_run_is_resumed_with_nothing_twice_and_nothing_half(lab: Lab, s
     assert lab.query("SELECT count(*), count(DISTINCT guild_id) FROM dcm.audit_log WHERE action = %s", action) == [(150, 150)]
 
 
+def test_a_stamp_of_the_server_is_no_drift_but_an_option_of_a_column_is(site: Site) -> None:
+    """Postgres 15.20 stamps columns by itself; written by hand here, so that every server shows it."""
+    stamped, tuned = site.ids(2)
+    site.run([stamped, tuned])
+    stamp = "UPDATE pg_attribute SET attoptions = '{pg_attver=26747696}' WHERE attrelid = %s::regclass AND attnum > 0"
+    with site.connect(options="-c allow_system_table_mods=on") as conn:
+        conn.execute(stamp, (f"guild_{stamped}.settings",))
+    assert set(site.fingerprints().values()) == {site.expected()}
+    with site.connect() as conn:
+        conn.execute(f"ALTER TABLE guild_{tuned}.settings ALTER COLUMN key SET (n_distinct = 7)")
+    expected = site.expected()
+    assert {guild_id: value == expected for guild_id, value in site.fingerprints().items()} == {stamped: True, tuned: False}
+
+
 def test_a_changed_applied_file_is_refused_with_file_and_guild(lab: Lab) -> None:
     ids = lab.ids(2)
     lab.run(ids)
