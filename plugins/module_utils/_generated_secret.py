@@ -73,7 +73,7 @@ class Change:
     replaced: set[str] = field(default_factory=set)
 
     def describe(self) -> dict[str, Any]:
-        return {"namespace": self.ref.namespace, "name": self.ref.name, "created": not self.exists, "keys": dict(self.reasons)}
+        return {"namespace": self.ref.namespace, "name": self.ref.name, "created": not self.exists, "written": dict(self.reasons)}
 
 
 Found = Mapping[Ref, Mapping[str, bytes] | None]

@@ -124,11 +124,19 @@ import base64
 import datetime as dt
 import json
 import os
+import traceback
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.dcm.platform.plugins.module_utils import _files, _pki
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.dcm.platform.plugins.module_utils import _files
+
+try:
+    from ansible_collections.dcm.platform.plugins.module_utils import _pki
+except ImportError:
+    _MISSING = traceback.format_exc()
+else:
+    _MISSING = ""
 
 _ENCRYPTED = ["secrets"]
 
@@ -214,6 +222,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    if _MISSING:
+        module.fail_json(msg=missing_required_lib("cryptography"), exception=_MISSING)
     folder = Folder(Path(module.params["path"]), module.check_mode)
     if not module.check_mode:
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -140,7 +140,7 @@ secrets:
       description: Whether the Secret is new.
       type: bool
       sample: true
-    keys:
+    written:
       description: The keys that were written, and why.
       type: dict
       sample: {password: "generated (40 characters, hex)"}
