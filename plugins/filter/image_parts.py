@@ -16,6 +16,10 @@ options:
     description: The name.
     type: str
     required: true
+  name:
+    description: What to call it in an error, for example the variable that it comes from.
+    type: str
+    default: image
 author:
   - DCM platform engineers (@dcm)
 """
@@ -41,10 +45,10 @@ from ansible_collections.dcm.platform.plugins.module_utils import _images
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 
 
-def image_parts(reference: Any) -> dict[str, str]:
+def image_parts(reference: Any, name: str = "image") -> dict[str, str]:
     """See DOCUMENTATION."""
     try:
-        return _images.image_parts(str(reference))
+        return _images.image_parts(str(reference), name)
     except PlatformError as error:
         raise AnsibleFilterError(str(error)) from error
 
@@ -52,5 +56,5 @@ def image_parts(reference: Any) -> dict[str, str]:
 class FilterModule:
     """What Ansible looks for."""
 
-    def filters(self) -> dict[str, Callable[[Any], dict[str, str]]]:
+    def filters(self) -> dict[str, Callable[..., dict[str, str]]]:
         return {"image_parts": image_parts}

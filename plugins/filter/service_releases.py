@@ -15,7 +15,7 @@ options:
   _input:
     description:
       - Services by name, each with C(command) (its name when left out), C(kind), C(replicas), C(http) (whether it serves requests), C(uses)
-        (names of servers and of other services) and C(secrets) (keys of the Secret that it may read).
+        (names of servers and of other services), C(secrets) (keys of the Secret that it may read) and C(state) (C(absent) takes it away).
     type: dict
     required: true
   site:

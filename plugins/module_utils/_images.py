@@ -16,12 +16,12 @@ _REFERENCE = re.compile(
 )
 
 
-def image_parts(reference: str) -> dict[str, str]:
+def image_parts(reference: str, name: str = "image") -> dict[str, str]:
     """Repository, tag and digest of a reference that names one fixed image."""
     found = _REFERENCE.fullmatch(reference)
     if not found:
-        raise PlatformError(f"image {reference!r} is no image name; write it as registry/repository:tag or registry/repository@sha256:…")
+        raise PlatformError(f"{name} {reference!r} is no image name; write it as registry/repository:tag or registry/repository@sha256:…")
     parts = {name: value or "" for name, value in found.groupdict().items()}
     if parts["tag"] == "latest" or not (parts["tag"] or parts["digest"]):
-        raise PlatformError(f"image {reference!r} names no fixed image; give it a tag other than latest, or a digest")
+        raise PlatformError(f"{name} {reference!r} names no fixed image; give it a tag other than latest, or a digest")
     return parts

@@ -12,7 +12,7 @@ from ansible_collections.dcm.platform.plugins.module_utils._errors import Platfo
 
 HTTP_PORT = 8080
 MANAGEMENT_PORT = 9090
-KINDS = ("Deployment", "StatefulSet")
+CHOICES = {"kind": ("Deployment", "StatefulSet"), "state": ("present", "absent")}
 
 Json = dict[str, Any]
 
@@ -28,6 +28,7 @@ class Service:
     http: bool = False
     uses: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    state: str = "present"
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,15 @@ def read_catalog(entries: Mapping[str, Mapping[str, Any] | None], site: Site) ->
             raise PlatformError(f"service {name} of the catalogue has {', '.join(unknown)}; it may have {', '.join(sorted(known))}")
         given |= {part: tuple(given[part]) for part in ("uses", "secrets") if part in given}
         services[name] = Service(name, **given)
-        if services[name].kind not in KINDS:
-            raise PlatformError(f"service {name} of the catalogue is of kind {services[name].kind!r}; it can be {' or '.join(KINDS)}")
+        for part, choices in CHOICES.items():
+            if (value := getattr(services[name], part)) not in choices:
+                raise PlatformError(f"service {name} of the catalogue has {part} {value!r}; it can be {' or '.join(choices)}")
     _check_names(services, site)
     return services
 
 
 def _check_names(services: Mapping[str, Service], site: Site) -> None:
-    usable = {*site.servers, *(service.name for service in services.values() if service.http)}
+    usable = {*site.servers, *(service.name for service in services.values() if service.http and service.state == "present")}
     for service in services.values():
         if wrong := sorted(set(service.uses) - usable):
             raise PlatformError(
@@ -90,18 +92,21 @@ def _check_names(services: Mapping[str, Service], site: Site) -> None:
 def releases(entries: Mapping[str, Mapping[str, Any] | None], site: Site) -> list[Json]:
     """The releases, in the order of the catalogue."""
     services = read_catalog(entries, site)
-    return [
-        {
-            "name": service.name,
-            "namespace": site.namespace,
-            "chart_ref": site.chart,
-            "create_namespace": False,
-            "timeout": site.timeout,
-            "depends_on": _needed_first(service, site),
-            "values": [_values(service, services, site), dict(site.common_values), dict(site.values.get(service.name, {}))],
-        }
-        for service in services.values()
-    ]
+    return [_release(service, services, site) for service in services.values()]
+
+
+def _release(service: Service, services: Mapping[str, Service], site: Site) -> Json:
+    if service.state == "absent":
+        return {"name": service.name, "namespace": site.namespace, "state": "absent"}
+    return {
+        "name": service.name,
+        "namespace": site.namespace,
+        "chart_ref": site.chart,
+        "create_namespace": False,
+        "timeout": site.timeout,
+        "depends_on": _needed_first(service, site),
+        "values": [_values(service, services, site), dict(site.common_values), dict(site.values.get(service.name, {}))],
+    }
 
 
 def _values(service: Service, services: Mapping[str, Service], site: Site) -> Json:
@@ -145,7 +150,8 @@ def _stands_for(service: Service, site: Site) -> set[str]:
 
 def _ingress(service: Service, services: Mapping[str, Service], site: Site) -> list[Json]:
     """Who may come in is the mirror of who uses the service."""
-    callers: list[Json] = [{"name": other.name} for other in services.values() if set(other.uses) & _stands_for(service, site)]
+    present = [other for other in services.values() if other.state == "present"]
+    callers: list[Json] = [{"name": other.name} for other in present if set(other.uses) & _stands_for(service, site)]
     peers = [*callers, *site.ingress_peers] if service.http else []
     rules: list[Json] = [{"from": peers, "ports": [HTTP_PORT]}] if peers else []
     return [*rules, *([{"from": list(site.scrape_peers), "ports": [MANAGEMENT_PORT]}] if site.scrape_peers else [])]

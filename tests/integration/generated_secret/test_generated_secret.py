@@ -107,7 +107,12 @@ def test_without_a_cluster_only_check_mode_works(module: Secrets) -> None:
 
 
 def test_a_playbook_shows_no_value(module: Secrets, tmp_path: Path) -> None:
-    given = {"namespace": module.namespace, "name": "given", "keys": {"password": {"length": 40}}, "secret_values": {"token": "a-planted-token"}}
+    given = {
+        "namespace": module.namespace,
+        "name": "given",
+        "keys": {"password": {"length": 40}},
+        "secret_values": {"token": "a-planted-token"},
+    }
     wrong = {**given, "keys": {"password": {"length": 3}}}
     tasks = [{"dcm.platform.generated_secret": {"kubeconfig": module.kubeconfig, "secrets": [entry]}} for entry in (given, given, wrong)]
     playbook = tmp_path / "play.yml"

@@ -35,5 +35,5 @@ def test_no_image_name(reference: str) -> None:
 
 @pytest.mark.parametrize("reference", ["redis", "a/b", f"a/b:{MOVING}", f"a/b:{MOVING}@{DIGEST}"])
 def test_not_one_fixed_image(reference: str) -> None:
-    with pytest.raises(PlatformError, match="names no fixed image"):
-        image_parts(reference)
+    with pytest.raises(PlatformError, match=f"postgres_image '{reference}' names no fixed image"):
+        image_parts(reference, "postgres_image")

@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._service_releases import Server, Site, releases
 
+ROOT = Path(__file__).parents[3]
 POSTGRES = {"to": [{"namespace": "data", "name": "postgres"}], "ports": [5432]}
 WORLD = {"to": [{"cidr": "0.0.0.0/0"}], "ports": [443]}
 CATALOG: dict[str, dict[str, Any] | None] = {
@@ -44,6 +47,12 @@ def test_releases() -> None:
 def test_a_service_comes_after_those_that_it_uses() -> None:
     order = {release["name"]: release["depends_on"] for release in releases({**CATALOG, **FAKE}, site(fake=True))}
     assert order == {"gateway": [], "bot": ["discord-fake"], "dashboard": ["gateway"], "clock": [], "discord-fake": []}
+
+
+def test_an_absent_service_is_taken_away_and_lets_nobody_in() -> None:
+    made = releases({**CATALOG, "dashboard": {"uses": ["gateway"], "state": "absent"}}, site())
+    assert made[2] == {"name": "dashboard", "namespace": "services", "state": "absent"}
+    assert made[0]["values"][0]["networkPolicy"]["ingress"] == []
 
 
 def test_what_a_service_is() -> None:
@@ -99,9 +108,15 @@ def test_flows_for_all() -> None:
         (
             {"gateway": {"htp": True}},
             {},
-            "service gateway of the catalogue has htp; it may have command, http, kind, replicas, secrets, uses",
+            "gateway of the catalogue has htp; it may have command, http, kind, replicas, secrets, state, uses",
         ),
-        ({"gateway": {"kind": "Job"}}, {}, "service gateway of the catalogue is of kind 'Job'; it can be Deployment or StatefulSet"),
+        ({"gateway": {"kind": "Job"}}, {}, "service gateway of the catalogue has kind 'Job'; it can be Deployment or StatefulSet"),
+        ({"gateway": {"state": "gone"}}, {}, "service gateway of the catalogue has state 'gone'; it can be present or absent"),
+        (
+            {"gateway": {"http": True, "state": "absent"}, "x": {"uses": ["gateway"]}},
+            {},
+            "service x of the catalogue uses gateway",
+        ),
         ({"bot": {"uses": ["mysql"]}}, {}, "service bot of the catalogue uses mysql, which is no server and no service with http"),
         (
             {"bot": {}, "worker": {"uses": ["bot"]}},
@@ -115,3 +130,16 @@ def test_mistakes_are_named(catalog: dict[str, dict[str, Any] | None], more: dic
     with pytest.raises(PlatformError) as problem:
         releases(catalog, site(**more))
     assert words in str(problem.value)
+
+
+def test_the_servers_let_in_who_uses_them() -> None:
+    """Both sides of a flow are stated: here by the services, in the roles of the servers by their network policies."""
+
+    def defaults(role: str) -> dict[str, Any]:
+        found: dict[str, Any] = yaml.safe_load((ROOT / "roles" / role / "defaults/main.yml").read_text())
+        return found
+
+    catalog = defaults("dcm_services")["dcm_services_catalog"]
+    for server in ("postgres", "redis"):
+        users = [name for name, service in catalog.items() if server in service["uses"]]
+        assert [client["name"] for client in defaults(server)[f"{server}_clients"]] == users
