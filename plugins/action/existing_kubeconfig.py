@@ -44,7 +44,8 @@ class ActionModule(ActionBase):
 
 def provide(source: str, context: str, dest: str, check_mode: bool) -> dict[str, Any]:
     """Write the context's own kubeconfig, if that differs from what is there."""
-    from ansible_collections.dcm.platform.plugins.module_utils._guard_kube import Cluster, Unreachable
+    from ansible_collections.dcm.platform.plugins.module_utils._guard_kube import Cluster
+    from ansible_collections.dcm.platform.plugins.module_utils._kube_rest import Unreachable
 
     wanted = minify(read(source), context, source)
     text = yaml.safe_dump(wanted, sort_keys=False)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._summary import Live, report_line, summary
 
 display = Display()
@@ -42,23 +43,28 @@ class ActionModule(ActionBase):
             return {**result, "skipped": True, "msg": "there is no cluster yet"}
         report = Path(arguments["report_dir"]) / "latest"
         found = report_line((report / "report.json").read_text(encoding="utf-8"), f"{report}/report.html") if report.exists() else ""
-        text = summary(arguments, ask(arguments), found)
+        try:
+            text = summary(arguments, ask(arguments), found)
+        except PlatformError as error:
+            return {**result, "failed": True, "msg": str(error)}
         display.display(f"\n{text}\n")
         return {**result, "changed": False, "summary": text.splitlines()}
 
 
 def ask(site: dict[str, Any]) -> Live:
     """What the cluster says about itself."""
-    import kubernetes
+    from ansible_collections.dcm.platform.plugins.module_utils._kube_rest import KubeRest
 
-    client = kubernetes.config.new_client_from_config(site["kubeconfig"], site["context"] or None)
-    core, apps = kubernetes.client.CoreV1Api(client), kubernetes.client.AppsV1Api(client)
+    api = KubeRest(site["kubeconfig"], site["context"])
     workloads: dict[str, list[tuple[str, int, int]]] = {}
     for namespace in ("kube-system", site["namespace_data"], site["namespace_services"]):
-        sets = [*apps.list_namespaced_deployment(namespace).items, *apps.list_namespaced_stateful_set(namespace).items]
+        sets = [
+            item for kind in ("deployments", "statefulsets") for item in api.get(f"/apis/apps/v1/namespaces/{namespace}/{kind}")["items"]
+        ]
         if sets:
-            workloads[namespace] = sorted((item.metadata.name, item.status.ready_replicas or 0, item.spec.replicas) for item in sets)
-    services = core.list_namespaced_service(site["namespace_services"]).items
-    addresses = {item.metadata.name: item.spec.cluster_ip for item in services if item.spec.cluster_ip != "None"}
-    version = kubernetes.client.VersionApi(client).get_code().git_version
-    return Live(version, len(core.list_node().items), workloads, addresses)
+            workloads[namespace] = sorted(
+                (item["metadata"]["name"], item["status"].get("readyReplicas", 0), item["spec"]["replicas"]) for item in sets
+            )
+    services = api.get(f"/api/v1/namespaces/{site['namespace_services']}/services")["items"]
+    addresses = {item["metadata"]["name"]: item["spec"]["clusterIP"] for item in services if item["spec"]["clusterIP"] != "None"}
+    return Live(api.get("/version")["gitVersion"], len(api.get("/api/v1/nodes")["items"]), workloads, addresses)

@@ -7,19 +7,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-import kubernetes
-import urllib3
-import yaml
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guard_lease import DURATION, Holder, Lease
+from ansible_collections.dcm.platform.plugins.module_utils._kube_rest import KubeRest
 
-NAMESPACE = "kube-system"
+NAMESPACE = "/api/v1/namespaces/kube-system"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 NAME = "dcm-operator"
-TIMEOUT = (2, 5)  # seconds to connect, and to answer
-
-
-class Unreachable(PlatformError):
-    """No API server, or one that does not let us in: there is nothing to guard yet."""
 
 
 class LostRace(PlatformError):
@@ -30,57 +24,39 @@ class Cluster:
     """A cluster behind a kubeconfig."""
 
     def __init__(self, kubeconfig: str, context: str) -> None:
-        try:
-            client: Any = kubernetes.config.new_client_from_config(kubeconfig, context or None)
-        except (kubernetes.config.ConfigException, yaml.YAMLError, OSError, TypeError) as error:
-            raise PlatformError(f"kubeconfig {kubeconfig} cannot be used: {error}") from error
-        client.configuration.retries = urllib3.Retry(0)
-        client.rest_client = kubernetes.client.rest.RESTClientObject(client.configuration)
-        self._core: Any = kubernetes.client.CoreV1Api(client)
-        self._leases: Any = kubernetes.client.CoordinationV1Api(client)
+        self._api = KubeRest(kubeconfig, context)
 
     def uid(self) -> str:
         """The UID of namespace kube-system: it is born and dies with the cluster."""
-        try:
-            found: str = self._core.read_namespace(NAMESPACE, _request_timeout=TIMEOUT).metadata.uid
-            return found
-        except kubernetes.client.ApiException as error:
-            raise Unreachable(f"the API server answers {error.status} {error.reason}") from error
-        except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(f"the API server does not answer: {error}") from error
+        return str(self._api.get(NAMESPACE)["metadata"]["uid"])
 
     def lease(self) -> tuple[Lease | None, str]:
         """The Lease, and the version of it that was read; none and "" where nobody ever held one."""
-        try:
-            found = self._leases.read_namespaced_lease(NAME, NAMESPACE, _request_timeout=TIMEOUT)
-        except kubernetes.client.ApiException as error:
-            if error.status == 404:
-                return None, ""
-            raise
-        spec = found.spec
-        lease = Lease(spec.holder_identity or "", spec.lease_duration_seconds or DURATION, spec.renew_time, spec.lease_transitions or 0)
-        return lease, found.metadata.resource_version
+        status, found = self._api.ask("GET", f"{LEASES}/{NAME}")
+        if status == 404:
+            return None, ""
+        self._expect(status, found)
+        spec = found.get("spec") or {}
+        renewed = dt.datetime.fromisoformat(spec["renewTime"]) if spec.get("renewTime") else None
+        duration, transitions = spec.get("leaseDurationSeconds") or DURATION, spec.get("leaseTransitions") or 0
+        return Lease(spec.get("holderIdentity") or "", duration, renewed, transitions), found["metadata"]["resourceVersion"]
 
-    def write_lease(self, holder: Holder | None, transitions: int, version: str) -> str:
-        """Take, renew or (without a holder) give back the Lease, if it still has the version that was read. Returns the new version."""
-        client: Any = kubernetes.client
-        lease = client.V1Lease(
-            metadata=client.V1ObjectMeta(name=NAME, resource_version=version or None, labels={"app.kubernetes.io/part-of": "dcm"}),
-            spec=client.V1LeaseSpec(
-                holder_identity=holder.identity if holder else "",
-                lease_duration_seconds=DURATION,
-                renew_time=dt.datetime.now(dt.UTC),
-                lease_transitions=transitions,
-            ),
-        )
-        try:
-            if version:
-                written = self._leases.replace_namespaced_lease(NAME, NAMESPACE, lease, _request_timeout=TIMEOUT)
-            else:
-                written = self._leases.create_namespaced_lease(NAMESPACE, lease, _request_timeout=TIMEOUT)
-        except client.ApiException as error:
-            if error.status == 409:
-                raise LostRace("another run took the operator's Lease a moment ago: try again when it has ended") from error
-            raise
-        new_version: str = written.metadata.resource_version
-        return new_version
+    def write_lease(self, holder: Holder | None, transitions: int, version: str) -> None:
+        """Take, renew or (without a holder) give back the Lease, if it still has the version that was read."""
+        metadata = {"name": NAME, "labels": {"app.kubernetes.io/part-of": "dcm"}, **({"resourceVersion": version} if version else {})}
+        spec = {
+            "holderIdentity": holder.identity if holder else "",
+            "leaseDurationSeconds": DURATION,
+            "renewTime": dt.datetime.now(dt.UTC).isoformat(timespec="microseconds"),
+            "leaseTransitions": transitions,
+        }
+        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+        status, found = self._api.ask("PUT", f"{LEASES}/{NAME}", lease) if version else self._api.ask("POST", LEASES, lease)
+        if status == 409:
+            raise LostRace("another run took the operator's Lease a moment ago: try again when it has ended")
+        self._expect(status, found)
+
+    @staticmethod
+    def _expect(status: int, found: dict[str, Any]) -> None:
+        if status >= 400:
+            raise PlatformError(f"the operator's Lease cannot be used: {status} {found.get('message', '')}")

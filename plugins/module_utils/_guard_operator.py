@@ -8,10 +8,8 @@ import datetime as dt
 import time
 from collections.abc import Callable
 
-import kubernetes
-import urllib3
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.dcm.platform.plugins.module_utils._guard_kube import Cluster, LostRace
+from ansible_collections.dcm.platform.plugins.module_utils._guard_kube import Cluster
 from ansible_collections.dcm.platform.plugins.module_utils._guard_lease import RENEW, Holder, Verdict, held_message, judge
 from ansible_collections.dcm.platform.plugins.module_utils._guard_lock import alive, fork_keeper
 
@@ -63,5 +61,5 @@ class _LeaseKeeper:
             if lease is None or lease.identity != self._run.identity:
                 raise SystemExit
             cluster.write_lease(holder, lease.transitions, version)
-        except (PlatformError, LostRace, kubernetes.client.ApiException, urllib3.exceptions.HTTPError, OSError):
+        except (PlatformError, OSError):
             return

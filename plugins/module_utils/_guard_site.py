@@ -59,7 +59,8 @@ class SiteGuard:
         if self._noted.get("kubeconfig") == digest and (self._looking or is_running(self._noted.get("lease_keeper", 0))):
             return self._noted
         # The client costs half a second: load it where a cluster is to be asked.
-        from ansible_collections.dcm.platform.plugins.module_utils._guard_kube import Cluster, Unreachable
+        from ansible_collections.dcm.platform.plugins.module_utils._guard_kube import Cluster
+        from ansible_collections.dcm.platform.plugins.module_utils._kube_rest import Unreachable
 
         try:
             uid = Cluster(str(path), self._site["platform_kube_context"]).uid()
