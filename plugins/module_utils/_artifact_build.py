@@ -203,7 +203,7 @@ class Builder:
         with self._lower(image) as lower:
             shutil.copytree(_inside(root, target), _inside(lower, "/compile"), symlinks=True)
             code = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", "/compile", "-p", target, "/compile"]
-            self._run(f"{image.name}-compile", ["chroot", str(lower), f"/usr/bin/{_interpreter(lower, image.name)}", *code])
+            self._run(f"{image.name}-compile", ["/usr/sbin/chroot", str(lower), f"/usr/bin/{_interpreter(lower, image.name)}", *code])
             shutil.rmtree(_inside(root, target))
             shutil.copytree(_inside(lower, "/compile"), _inside(root, target), symlinks=True)
 
