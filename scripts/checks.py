@@ -10,6 +10,8 @@ and molecule. A failed step shows the end of its log; the others still run.
 from __future__ import annotations
 
 import argparse
+import fcntl
+import itertools
 import json
 import os
 import re
@@ -18,7 +20,9 @@ import sys
 import time
 import tomllib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -46,6 +50,7 @@ class Step:
     command: list[str]
     folder: Path = ROOT
     needs: list[str] = field(default_factory=list)
+    side_by_side: bool = False
 
 
 @dataclass
@@ -62,12 +67,16 @@ class Outcome:
 def lint_steps() -> list[Step]:
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     hooks = [hook["id"] for repo in config["repos"] for hook in repo["hooks"]]
-    return [Step(f"lint-{hook}", [str(VENV / "pre-commit"), "run", hook, "--all-files", "--color", "never"]) for hook in hooks]
+    return [
+        Step(f"lint-{hook}", [str(VENV / "pre-commit"), "run", hook, "--all-files", "--color", "never"], side_by_side=True)
+        for hook in hooks
+    ]
 
 
 def suite_step(suite: str, *needs: str) -> Step:
     name = f"test-{suite}"
-    return Step(name, [str(VENV / "python"), "-m", "pytest", f"--junitxml={REPORTS / name}.xml", f"tests/{suite}"], ROOT, list(needs))
+    command = [str(VENV / "python"), "-m", "pytest", f"--junitxml={REPORTS / name}.xml", f"tests/{suite}"]
+    return Step(name, command, ROOT, list(needs), side_by_side=suite in BARE)
 
 
 def suites() -> list[str]:
@@ -79,7 +88,7 @@ def test_steps() -> list[Step]:
     binaries = Step("test-binaries", [str(VENV / "ansible-playbook"), "tests/support/binaries.yml"])
     bare = [suite_step(suite) for suite in suites() if suite in BARE]
     others = [suite_step(suite, binaries.name) for suite in suites() if suite not in BARE]
-    sanity = Step("test-sanity", [str(ROOT / "scripts/sanity")])
+    sanity = Step("test-sanity", [str(ROOT / "scripts/sanity")], side_by_side=True)
     bench = Step("bench", [str(VENV / "python"), "-m", "pytest", "-q", "-s", "tests/bench"], ROOT, [binaries.name])
     return [*bare, sanity, binaries, *others, *service_steps(), Step("test-molecule", [str(VENV / "molecule"), "test", "--all"]), bench]
 
@@ -110,7 +119,8 @@ def environment() -> dict[str, str]:
 def run(step: Step) -> Outcome:
     log = LOGS / f"{step.name}.log"
     (REPORTS / f"{step.name}.xml").unlink(missing_ok=True)
-    print(f"{step.name:<22}", end="", flush=True)
+    if not step.side_by_side:
+        print(f"{step.name:<22}", end="", flush=True)
     start = time.monotonic()
     with log.open("w", encoding="utf-8") as out:
         out.write(f"$ {' '.join(step.command)}\n")
@@ -122,10 +132,21 @@ def run(step: Step) -> Outcome:
         except OSError as error:
             out.write(f"{error}\n")
             code = 127
+        out.write(f"exit status {code}\n")
     seconds = time.monotonic() - start
     outcome = Outcome(step.name, code == 0, round(seconds, 1), str(log.relative_to(ROOT)), tests_of(step.name))
-    print(f"{'ok' if outcome.ok else 'FAILED':<7}{seconds:7.1f} s{f'  {outcome.tests} tests' if outcome.tests else ''}", flush=True)
+    named = f"{step.name:<22}" if step.side_by_side else ""
+    print(f"{named}{'ok' if outcome.ok else 'FAILED':<7}{seconds:7.1f} s{f'  {outcome.tests} tests' if outcome.tests else ''}", flush=True)
     return outcome
+
+
+def run_all(steps: list[Step]) -> list[Outcome]:
+    """Steps that only read the tree run side by side, those that start servers one after another."""
+    outcomes: list[Outcome] = []
+    for together, group in itertools.groupby(steps, key=lambda step: step.side_by_side):
+        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1) if together else 1) as pool:
+            outcomes += pool.map(run, group)
+    return outcomes
 
 
 def tests_of(name: str) -> int | None:
@@ -155,6 +176,18 @@ def chosen(wanted: list[str], steps: list[Step]) -> list[Step]:
     taken = {step for step in known if taken_by(step, wanted)}
     taken.update(need for name in list(taken) for need in known[name].needs)
     return [step for step in steps if step.name in taken]
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One run at a time in a clone: they share logs and reports."""
+    with (LOGS / ".lock").open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another run of the checks in this clone", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def matrix() -> str:
@@ -189,12 +222,14 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
     if not arguments.steps:
         (REPORTS / "checks.json").unlink(missing_ok=True)
-    outcomes = [run(step) for step in steps]
-    write_summary(outcomes)
+    start = time.monotonic()
+    with alone():
+        outcomes = run_all(steps)
+        write_summary(outcomes)
     failed = [outcome for outcome in outcomes if not outcome.ok]
     show(outcome for outcome in outcomes if not outcome.ok or outcome.name in ON_DEMAND)
-    total = sum(outcome.seconds for outcome in outcomes)
-    print(f"\n{len(outcomes) - len(failed)} of {len(outcomes)} checks passed in {total:.0f} s; summary: build/reports/checks.json")
+    seconds = time.monotonic() - start
+    print(f"\n{len(outcomes) - len(failed)} of {len(outcomes)} checks passed in {seconds:.0f} s; summary: build/reports/checks.json")
     return 1 if failed else 0
 
 

@@ -29,7 +29,7 @@ WORDS = {
     "a note instead of work": r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b",
     "a moving image tag": r"[\w./-]:lat" + r"est\b",
     "a path of one machine": r"(?<![\w.}])/(wo" + r"rk|fa" + r"rm)/|/ro" + r"ot/(?!\.)|/tmp/(pl" + r"an|gobu" + r"ild)",
-    "a swallowed error": r"ignore_err" + r"ors:",
+    "a swallowed error": r"^\s*(- )?ignore_err" + r"ors:",
     "a piped installer": r"(curl|wget)[^\n|]*\|\s*(sudo )?(ba)?sh",
 }
 
