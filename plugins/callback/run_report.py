@@ -4,15 +4,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import time
-from pathlib import Path
-from typing import Any
-
-from ansible.plugins.callback import CallbackBase
-from ansible_collections.dcm.platform.plugins.module_utils._run_report import Phases, table
-
 DOCUMENTATION = r"""
 name: run_report
 type: aggregate
@@ -24,9 +15,8 @@ requirements:
   - Enable it in C(callbacks_enabled).
 options:
   file:
-    description: File that the report of the run is written to, mode 0600. None when empty.
+    description: File that the report of the run is written to, mode 0600. None when it is not set.
     type: path
-    default: ""
     env:
       - name: DCM_RUN_REPORT
     ini:
@@ -35,6 +25,15 @@ options:
 author:
   - DCM platform engineers (@dcm)
 """
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+from ansible_collections.dcm.platform.plugins.module_utils._run_report import Phases, table
 
 
 class CallbackModule(CallbackBase):
