@@ -95,6 +95,10 @@ def is_secret_name(name: str) -> bool:
     return bool(_SECRET_NAME.search(name))
 
 
+# Below a secret's name these tell where it is kept, not what it is.
+_REFERENCES = frozenset({"name", "namespace", "secretName", "existingSecret"})
+
+
 class Masker:
     """Replaces secrets by a short keyed hash: a change is visible, the value is not, not even by guessing (the key is thrown away)."""
 
@@ -111,7 +115,7 @@ class Masker:
     def _collect(self, value: Any, secret: bool) -> None:
         if isinstance(value, Mapping):
             for name, item in value.items():
-                self._collect(item, secret or is_secret_name(str(name)))
+                self._collect(item, (secret or is_secret_name(str(name))) and str(name) not in _REFERENCES)
         elif isinstance(value, (list, tuple)):
             for item in value:
                 self._collect(item, secret)

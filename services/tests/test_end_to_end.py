@@ -270,6 +270,12 @@ def test_the_dashboard_is_careful(stack: Stack) -> None:
         assert browser.go("GET", path).status == 200
 
 
+def test_a_browser_can_tell_the_dashboard_where_a_form_comes_from(stack: Stack) -> None:
+    # With "no-referrer" a browser sends "Origin: null" with its own page's form, which is refused as a foreign one.
+    answer = Browser(stack).go("GET", "/login")
+    assert answer.headers["Referrer-Policy"] == "same-origin"
+
+
 @pytest.mark.parametrize(
     ("form", "headers"),
     [

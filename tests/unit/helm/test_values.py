@@ -122,6 +122,11 @@ def test_secret_values_are_masked_where_a_template_put_them() -> None:
     assert "former-secret" not in str(masker.object({"kind": "Pod", "args": ["--x=former-secret"]}))
 
 
+def test_the_name_of_a_secret_object_is_no_secret() -> None:
+    masker = Masker([{"secrets": {"name": "dcm-service", "password": "planted-value"}}])
+    assert masker.text("namespace dcm-services: planted-value").startswith("namespace dcm-services: (masked ")
+
+
 def test_a_mask_shows_change_but_cannot_be_guessed() -> None:
     masker = Masker()
     assert masker.token("a") == masker.token("a") != masker.token("b")
