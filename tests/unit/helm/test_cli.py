@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 
 import pytest
 from ansible_collections.dcm.platform.plugins.module_utils._helm_cli import host_id, last_lines, owner_state
@@ -31,8 +32,11 @@ def test_owners_that_cannot_be_judged_from_here(owner: str) -> None:
 
 
 def test_an_owner_is_alive_while_it_is_a_helm_upgrade() -> None:
-    process = subprocess.Popen(["sh", "-c", "sleep 30; : upgrade"])
+    script = "import time; print('up', flush=True); time.sleep(30)"
+    process = subprocess.Popen([sys.executable, "-c", script, "upgrade"], stdout=subprocess.PIPE)
     try:
+        assert process.stdout
+        assert process.stdout.readline() == b"up\n", "until it runs its command line is ours"
         assert owner_state(f"{host_id()}.{process.pid}") == "alive"
     finally:
         process.kill()
