@@ -106,7 +106,7 @@ def service_steps() -> list[Step]:
 def environment() -> dict[str, str]:
     """Tools of the locked toolchain first, the programs of the tests, and no settings of the caller's Ansible."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_", "PYTHON"))}
-    programs = {"DCM_TEST_KUBE_BIN": str(ROOT / "build/bin/kube"), "DCM_TEST_HELM": str(ROOT / "build/bin/helm/helm")}
+    programs = {"DCM_TEST_KUBE_BIN": str(ROOT / "build/bin")}
     return {
         **programs,
         **inherited,
