@@ -44,7 +44,7 @@ ARGUMENTS: dict[str, Any] = {
     "event_seconds": {"type": "float", "default": 5.0},
     "probe_image": {"type": "str", "default": ""},
     "only": {"type": "list", "elements": "str", "default": []},
-    "at_once": {"type": "int", "default": 4},
+    "at_once": {"type": "int", "default": 6},
     "report_dir": REQUIRED_PATH,
 }
 NOT_FOR_CHECKS = ("site", "guilds", "only", "at_once", "report_dir")

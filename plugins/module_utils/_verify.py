@@ -120,7 +120,7 @@ class Round:
     def _start(self) -> list[Outcome]:
         """Start what can be; returns those that cannot be checked any more."""
         blocked = []
-        for promise in list(self._waiting):
+        for promise in sorted(self._waiting, key=lambda promise: -promise.timeout):  # the long ones first
             broken = [need for need in promise.needs if need in self._outcomes and self._outcomes[need].state != HELD]
             if broken:
                 self._waiting.remove(promise)

@@ -123,7 +123,7 @@ options:
   at_once:
     description: How many promises are checked at the same time.
     type: int
-    default: 4
+    default: 6
   report_dir:
     description: Folder of the reports.
     type: path
