@@ -53,9 +53,14 @@ class SiteGuard:
     def _identify(self, say: Callable[[str], None]) -> dict[str, Any]:
         """Which cluster is behind the kubeconfig? Nothing is known before there is one."""
         path = Path(self._site["platform_kubeconfig"])
-        if not path.exists():
+        try:
+            content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             return {}
-        digest = hashlib.sha256(path.read_bytes() + self._site["platform_kube_context"].encode()).hexdigest()
+        except OSError as error:
+            who = f"cannot be read by {self._run.user} ({error.strerror})"
+            raise PlatformError(f"platform_kubeconfig = '{path}' {who}: run as its owner (root for the embedded provider)") from error
+        digest = hashlib.sha256(content + self._site["platform_kube_context"].encode()).hexdigest()
         if self._noted.get("kubeconfig") == digest and (self._looking or is_running(self._noted.get("lease_keeper", 0))):
             return self._noted
         # The client costs half a second: load it where a cluster is to be asked.

@@ -164,6 +164,12 @@ def test_unwritable_state_is_told(site: Site) -> None:
     assert refused(site.run("-e", f"platform_state_dir={blocker}/state"), "platform_state_dir = .* cannot be written by")
 
 
+def test_an_unreadable_kubeconfig_is_told(site: Site) -> None:
+    folder = site.folder / "kubeconfig.d"
+    folder.mkdir()
+    assert refused(site.run("-e", f"platform_kubeconfig={folder}"), "platform_kubeconfig = .* cannot be read by")
+
+
 def test_check_mode_creates_nothing(site: Site) -> None:
     assert passed(site.run("--check"))
     assert not site.state.exists()
