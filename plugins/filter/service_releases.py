@@ -21,7 +21,7 @@ options:
   site:
     description:
       - What the releases have in common. C(namespace), C(chart), C(image) (repository, tag, digest), C(secret), C(replicas), C(timeout) and
-        C(env) are required.
+        C(env) are required. C(replicas_max) above C(replicas) lets services that name no number grow with their load.
       - C(servers) is what services can use besides each other, by name, each with C(env), and either C(egress) (rules of the chart's
         network policy) or C(service) (the service that stands for it).
       - C(ingress_peers), C(scrape_peers) and C(egress) open flows for all of them, C(base), C(common_values) and C(values) (by service) are

@@ -52,6 +52,7 @@ class Site:
     timeout: str
     env: Mapping[str, str]
     servers: Mapping[str, Server]
+    replicas_max: int = 0
     ingress_peers: tuple[Json, ...] = ()
     scrape_peers: tuple[Json, ...] = ()
     egress: tuple[Json, ...] = ()
@@ -118,6 +119,7 @@ def _values(service: Service, services: Mapping[str, Service], site: Site) -> Js
         "http": {"enabled": service.http, "port": HTTP_PORT},
         "management": {"port": MANAGEMENT_PORT},
         "workload": {"kind": service.kind, "replicas": replicas},
+        "autoscaling": _autoscaling(service, site),
         "secrets": {"source": "secret" if service.secrets else "none", "name": site.secret, "keys": list(service.secrets)},
         "env": {**site.env, **_settings(service, site)},
         "networkPolicy": {
@@ -126,6 +128,13 @@ def _values(service: Service, services: Mapping[str, Service], site: Site) -> Js
             "egress": _egress(service, site),
         },
     }
+
+
+def _autoscaling(service: Service, site: Site) -> Json:
+    """A service that names no number of its own grows with its load, where the site lets it."""
+    if service.replicas is not None or site.replicas_max <= site.replicas:
+        return {"enabled": False}
+    return {"enabled": True, "minReplicas": site.replicas, "maxReplicas": site.replicas_max}
 
 
 def _needed_first(service: Service, site: Site) -> list[str]:

@@ -67,6 +67,13 @@ def test_what_a_service_is() -> None:
     assert found["clock"]["priorityClassName"] == "p"
 
 
+def test_a_service_without_a_number_of_its_own_grows_where_the_site_lets_it() -> None:
+    found = values(CATALOG, site(replicas_max=5))
+    assert found["gateway"]["autoscaling"] == {"enabled": True, "minReplicas": 3, "maxReplicas": 5}
+    assert found["bot"]["autoscaling"] == {"enabled": False}
+    assert values(CATALOG, site(replicas_max=3))["gateway"]["autoscaling"] == {"enabled": False}
+
+
 def test_settings_follow_from_what_is_used() -> None:
     found = {name: entry["env"] for name, entry in values(CATALOG, site()).items()}
     assert found["gateway"] == {"DCM_ENVIRONMENT": "dev", "DCM_POSTGRES_HOST": "pg"}
