@@ -76,3 +76,12 @@ def test_the_report_says_that_all_promises_are_kept(host: Host) -> None:
     assert report["kept"] is True
     assert report["site"] == "molecule"
     assert report["counts"]["held"] >= 20
+
+
+def test_an_autoscaler_gets_its_numbers(host: Host) -> None:
+    tool = f"{STATE}/bin/kubectl --kubeconfig {STATE}/kubeconfig --namespace dcm-services"
+    host.check_output(f"{tool} autoscale deployment gateway --min=1 --max=2 --cpu=70% --name=tried")
+    try:
+        host.check_output(f"{tool} wait horizontalpodautoscaler/tried --for=condition=ScalingActive --timeout=120s")
+    finally:
+        host.check_output(f"{tool} delete horizontalpodautoscaler tried")
