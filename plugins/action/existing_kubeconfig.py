@@ -45,7 +45,7 @@ class ActionModule(ActionBase):
 def provide(source: str, context: str, dest: str, check_mode: bool) -> dict[str, Any]:
     """Write the context's own kubeconfig, if that differs from what is there."""
     from ansible_collections.dcm.platform.plugins.module_utils._guard_kube import Cluster
-    from ansible_collections.dcm.platform.plugins.module_utils._kube_rest import Unreachable
+    from ansible_collections.dcm.platform.plugins.module_utils._kube_api import KubeError
 
     wanted = minify(read(source), context, source)
     text = yaml.safe_dump(wanted, sort_keys=False)
@@ -56,7 +56,7 @@ def provide(source: str, context: str, dest: str, check_mode: bool) -> dict[str,
     candidate = scratch(text)
     try:
         uid = Cluster(str(candidate), "").uid()
-    except Unreachable as error:
+    except KubeError as error:
         raise PlatformError(f"the cluster of context '{name}' in {source} ({server}) does not let us in: {error}") from error
     finally:
         candidate.unlink()

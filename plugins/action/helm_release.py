@@ -18,10 +18,10 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._helm_cli import Helm
 from ansible_collections.dcm.platform.plugins.module_utils._helm_engine import Engine, Options
-from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import KubeApi
-from ansible_collections.dcm.platform.plugins.module_utils._helm_login import read_kubeconfig
 from ansible_collections.dcm.platform.plugins.module_utils._helm_options import ARGUMENT_SPEC, build_releases
+from ansible_collections.dcm.platform.plugins.module_utils._helm_records import ReleaseApi
 from ansible_collections.dcm.platform.plugins.module_utils._helm_steps import Outcome
+from ansible_collections.dcm.platform.plugins.module_utils._kube_login import read_kubeconfig
 
 
 class Interrupted(BaseException):
@@ -80,7 +80,7 @@ class ActionModule(ActionBase):
         if empty:
             self._display.warning(f"helm_release: there is no kubeconfig {kubeconfig} yet; predicting for an empty cluster.")
         helm = Helm(str(Path(options["binary_path"]).expanduser()), kubeconfig, context, needed=not empty)
-        kube = None if empty else KubeApi(read_kubeconfig(kubeconfig, context))
+        kube = None if empty else ReleaseApi(read_kubeconfig(kubeconfig, context))
         run = Options(check, bool(self._task.diff), options["parallel"], Path(options["chart_cache"]).expanduser())
         return Engine(helm, kube, run, self._display.display).run(releases)
 

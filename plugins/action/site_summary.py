@@ -10,6 +10,8 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.dcm.platform.plugins.module_utils._kube_api import KubeApi
+from ansible_collections.dcm.platform.plugins.module_utils._kube_login import read_kubeconfig
 from ansible_collections.dcm.platform.plugins.module_utils._summary import Live, report_line, summary
 
 display = Display()
@@ -53,18 +55,14 @@ class ActionModule(ActionBase):
 
 def ask(site: dict[str, Any]) -> Live:
     """What the cluster says about itself."""
-    from ansible_collections.dcm.platform.plugins.module_utils._kube_rest import KubeRest
-
-    api = KubeRest(site["kubeconfig"], site["context"])
+    api = KubeApi(read_kubeconfig(site["kubeconfig"], site["context"]))
     workloads: dict[str, list[tuple[str, int, int]]] = {}
     for namespace in ("kube-system", site["namespace_data"], site["namespace_services"]):
-        sets = [
-            item for kind in ("deployments", "statefulsets") for item in api.get(f"/apis/apps/v1/namespaces/{namespace}/{kind}")["items"]
-        ]
+        sets = [item for kind in ("deployments", "statefulsets") for item in api.items(f"/apis/apps/v1/namespaces/{namespace}/{kind}")]
         if sets:
             workloads[namespace] = sorted(
                 (item["metadata"]["name"], item["status"].get("readyReplicas", 0), item["spec"]["replicas"]) for item in sets
             )
-    services = api.get(f"/api/v1/namespaces/{site['namespace_services']}/services")["items"]
+    services = api.items(f"/api/v1/namespaces/{site['namespace_services']}/services")
     addresses = {item["metadata"]["name"]: item["spec"]["clusterIP"] for item in services if item["spec"]["clusterIP"] != "None"}
-    return Live(api.get("/version")["gitVersion"], len(api.get("/api/v1/nodes")["items"]), workloads, addresses)
+    return Live(api.request("GET", "/version")["gitVersion"], len(api.items("/api/v1/nodes")), workloads, addresses)

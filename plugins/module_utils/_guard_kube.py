@@ -9,11 +9,13 @@ from typing import Any
 
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guard_lease import DURATION, Holder, Lease
-from ansible_collections.dcm.platform.plugins.module_utils._kube_rest import KubeRest
+from ansible_collections.dcm.platform.plugins.module_utils._kube_api import KubeApi, KubeError
+from ansible_collections.dcm.platform.plugins.module_utils._kube_login import read_kubeconfig
 
 NAMESPACE = "/api/v1/namespaces/kube-system"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
 NAME = "dcm-operator"
+TIMEOUT = 10.0  # seconds
 
 
 class LostRace(PlatformError):
@@ -24,18 +26,20 @@ class Cluster:
     """A cluster behind a kubeconfig."""
 
     def __init__(self, kubeconfig: str, context: str) -> None:
-        self._api = KubeRest(kubeconfig, context)
+        self._api = KubeApi(read_kubeconfig(kubeconfig, context), timeout=TIMEOUT)
 
     def uid(self) -> str:
         """The UID of namespace kube-system: it is born and dies with the cluster."""
-        return str(self._api.get(NAMESPACE)["metadata"]["uid"])
+        uid = ((self._api.get(NAMESPACE) or {}).get("metadata") or {}).get("uid")
+        if not uid:
+            raise KubeError(0, f"what answers at {self._api.login.server} is no API server")
+        return str(uid)
 
     def lease(self) -> tuple[Lease | None, str]:
         """The Lease, and the version of it that was read; none and "" where nobody ever held one."""
-        status, found = self._api.ask("GET", f"{LEASES}/{NAME}")
-        if status == 404:
+        found = self._ask("GET", f"{LEASES}/{NAME}")
+        if found is None:
             return None, ""
-        self._expect(status, found)
         spec = found.get("spec") or {}
         renewed = dt.datetime.fromisoformat(spec["renewTime"]) if spec.get("renewTime") else None
         duration, transitions = spec.get("leaseDurationSeconds") or DURATION, spec.get("leaseTransitions") or 0
@@ -51,12 +55,14 @@ class Cluster:
             "leaseTransitions": transitions,
         }
         lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
-        status, found = self._api.ask("PUT", f"{LEASES}/{NAME}", lease) if version else self._api.ask("POST", LEASES, lease)
-        if status == 409:
-            raise LostRace("another run took the operator's Lease a moment ago: try again when it has ended")
-        self._expect(status, found)
+        self._ask("PUT", f"{LEASES}/{NAME}", lease) if version else self._ask("POST", LEASES, lease)
 
-    @staticmethod
-    def _expect(status: int, found: dict[str, Any]) -> None:
-        if status >= 400:
-            raise PlatformError(f"the operator's Lease cannot be used: {status} {found.get('message', '')}")
+    def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any] | None:
+        try:
+            return self._api.request(method, path, body)
+        except KubeError as error:
+            if error.status == 404 and method == "GET":
+                return None
+            if error.status == 409:
+                raise LostRace("another run took the operator's Lease a moment ago: try again when it has ended") from error
+            raise PlatformError(f"the operator's Lease cannot be used: {error}") from error

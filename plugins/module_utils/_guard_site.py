@@ -63,13 +63,13 @@ class SiteGuard:
         digest = hashlib.sha256(content + self._site["platform_kube_context"].encode()).hexdigest()
         if self._noted.get("kubeconfig") == digest and (self._looking or is_running(self._noted.get("lease_keeper", 0))):
             return self._noted
-        # The client costs half a second: load it where a cluster is to be asked.
+        # Only where a cluster is to be asked.
         from ansible_collections.dcm.platform.plugins.module_utils._guard_kube import Cluster
-        from ansible_collections.dcm.platform.plugins.module_utils._kube_rest import Unreachable
+        from ansible_collections.dcm.platform.plugins.module_utils._kube_api import KubeError
 
         try:
             uid = Cluster(str(path), self._site["platform_kube_context"]).uid()
-        except Unreachable as error:
+        except KubeError as error:
             say(f"guard: the cluster of {path} cannot be identified yet: {error}")
             return {}
         refuse(self._id, rules.identity_problems(self._site["platform_environment"], self._site["platform_cluster_uid"], uid, str(path)))

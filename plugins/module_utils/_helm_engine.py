@@ -15,7 +15,6 @@ from pathlib import Path
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._helm_chart import NO_CHART, Chart, read_chart
 from ansible_collections.dcm.platform.plugins.module_utils._helm_cli import Helm, owner_state, pull_chart
-from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import KubeApi
 from ansible_collections.dcm.platform.plugins.module_utils._helm_plan import (
     Record,
     Release,
@@ -27,6 +26,7 @@ from ansible_collections.dcm.platform.plugins.module_utils._helm_plan import (
     release_keys,
 )
 from ansible_collections.dcm.platform.plugins.module_utils._helm_progress import Watch, progress_line
+from ansible_collections.dcm.platform.plugins.module_utils._helm_records import ReleaseApi
 from ansible_collections.dcm.platform.plugins.module_utils._helm_steps import Job, Outcome, Steps
 
 POLL = 2.0  # seconds between two looks at the workloads
@@ -57,7 +57,7 @@ class _Running:
 class Engine:
     """One run over a list of releases."""
 
-    def __init__(self, helm: Helm, kube: KubeApi | None, options: Options, say: Callable[[str], None]) -> None:
+    def __init__(self, helm: Helm, kube: ReleaseApi | None, options: Options, say: Callable[[str], None]) -> None:
         self._helm = helm
         self._kube = kube
         self._options = options

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import KubeApi
 from ansible_collections.dcm.platform.plugins.module_utils._helm_plan import Record, Release
+from ansible_collections.dcm.platform.plugins.module_utils._helm_records import ReleaseApi
 from ansible_collections.dcm.platform.plugins.module_utils._helm_values import manifest_objects, object_name
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
@@ -62,7 +62,7 @@ def progress_line(key: str, workloads: Sequence[Readiness], seconds: float) -> s
 class Watch:
     """Follows one release while Helm works on it. The workloads come from the record that Helm writes first."""
 
-    def __init__(self, kube: KubeApi, release: Release, revision: int) -> None:
+    def __init__(self, kube: ReleaseApi, release: Release, revision: int) -> None:
         self._kube = kube
         self._release = release
         self._record = Record(revision, "", f"sh.helm.release.v1.{release.name}.v{revision}", 0.0)

@@ -15,7 +15,6 @@ from typing import Any
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._helm_chart import Chart, chart_files, crd_objects
 from ansible_collections.dcm.platform.plugins.module_utils._helm_cli import Helm, HelmError
-from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import KubeApi
 from ansible_collections.dcm.platform.plugins.module_utils._helm_plan import (
     Decision,
     Record,
@@ -25,6 +24,7 @@ from ansible_collections.dcm.platform.plugins.module_utils._helm_plan import (
     wait_arguments,
 )
 from ansible_collections.dcm.platform.plugins.module_utils._helm_progress import Watch
+from ansible_collections.dcm.platform.plugins.module_utils._helm_records import ReleaseApi
 from ansible_collections.dcm.platform.plugins.module_utils._helm_values import (
     Masker,
     comparable,
@@ -111,7 +111,7 @@ class Job:
 class Steps:
     """Carries out jobs. Used from several threads at once, one job each."""
 
-    def __init__(self, helm: Helm, kube: KubeApi | None, check: bool, want_objects: bool) -> None:
+    def __init__(self, helm: Helm, kube: ReleaseApi | None, check: bool, want_objects: bool) -> None:
         self._helm = helm
         self._kube = kube
         self._check = check
@@ -143,7 +143,7 @@ class Steps:
         return Outcome(decision.changes, status, job.revision, chart.label, chart.app_version, decision.action, decision.reason)
 
     @property
-    def _api(self) -> KubeApi:
+    def _api(self) -> ReleaseApi:
         """The cluster, where there has to be one."""
         if not self._kube:
             raise PlatformError("there is no cluster to work on")

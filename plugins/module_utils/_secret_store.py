@@ -20,8 +20,8 @@ from ansible_collections.dcm.platform.plugins.module_utils._generated_secret imp
     references,
     still_to_rotate,
 )
-from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import MERGE, KubeApi, KubeError
-from ansible_collections.dcm.platform.plugins.module_utils._helm_login import read_kubeconfig
+from ansible_collections.dcm.platform.plugins.module_utils._kube_api import MERGE, KubeApi, KubeError
+from ansible_collections.dcm.platform.plugins.module_utils._kube_login import read_kubeconfig
 
 ATTEMPTS = 5
 

@@ -215,7 +215,7 @@ def test_an_unreachable_cluster_is_no_obstacle_to_starting_it(live: Site) -> Non
 
 def test_a_broken_kubeconfig_is_named(live: Site) -> None:
     (live.state / "kubeconfig").write_text("nonsense")
-    assert refused(live.run(), "kubeconfig .*/state/kubeconfig cannot be used")
+    assert refused(live.run(), "kubeconfig .*/state/kubeconfig: contexts has no")
 
 
 def test_the_lease_lives_as_long_as_the_run(live: Site, kube_api: KubeApi) -> None:  # noqa: F811

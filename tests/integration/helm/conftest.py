@@ -20,10 +20,10 @@ import pytest
 import yaml
 from ansible_collections.dcm.platform.plugins.module_utils._helm_cli import Helm
 from ansible_collections.dcm.platform.plugins.module_utils._helm_engine import Engine, Options
-from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import KubeApi
-from ansible_collections.dcm.platform.plugins.module_utils._helm_login import read_kubeconfig
 from ansible_collections.dcm.platform.plugins.module_utils._helm_plan import Record, Release
+from ansible_collections.dcm.platform.plugins.module_utils._helm_records import ReleaseApi
 from ansible_collections.dcm.platform.plugins.module_utils._helm_steps import Outcome
+from ansible_collections.dcm.platform.plugins.module_utils._kube_login import read_kubeconfig
 
 from tests.support import kube_api as support
 
@@ -63,8 +63,8 @@ class Site:
     folder: pathlib.Path
     said: list[str] = dataclasses.field(default_factory=list)
 
-    def kube(self) -> KubeApi:
-        return KubeApi(read_kubeconfig(str(self.api.kubeconfig)))
+    def kube(self) -> ReleaseApi:
+        return ReleaseApi(read_kubeconfig(str(self.api.kubeconfig)))
 
     def chart(
         self, name: str = "demo", version: str = "1.0.0", templates: dict[str, str] | None = None, files: dict[str, str] | None = None

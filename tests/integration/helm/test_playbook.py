@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.dcm.platform.plugins.module_utils._helm_kube import KubeApi, KubeError
-from ansible_collections.dcm.platform.plugins.module_utils._helm_login import read_kubeconfig
+from ansible_collections.dcm.platform.plugins.module_utils._helm_records import ReleaseApi
+from ansible_collections.dcm.platform.plugins.module_utils._kube_api import KubeApi, KubeError
+from ansible_collections.dcm.platform.plugins.module_utils._kube_login import read_kubeconfig
 
 from tests.integration.helm.conftest import ROOT, Site
 
@@ -285,7 +286,7 @@ def test_ways_to_log_in(site: Site, kind: str) -> None:
 def test_a_login_that_fails_says_so(site: Site) -> None:
     kubeconfig = site.api.write_kubeconfig(site.folder / "kubeconfig", {"token": "wrong"})
     with pytest.raises(KubeError, match="Check the user of the kubeconfig"):
-        KubeApi(read_kubeconfig(str(kubeconfig))).release_history([("a", "b")])
+        ReleaseApi(read_kubeconfig(str(kubeconfig))).release_history([("a", "b")])
     broken = site.api.write_kubeconfig(site.folder / "broken", {"exec": {"command": "/nowhere/login"}})
     with pytest.raises(PlatformError, match="the credential plugin '/nowhere/login' failed"):
         KubeApi(read_kubeconfig(str(broken)))

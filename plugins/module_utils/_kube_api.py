@@ -1,31 +1,26 @@
 # Copyright: (c) 2026, DCM platform engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The Kubernetes API for the chart engine: plain HTTPS from a kubeconfig.
+"""The Kubernetes API: plain HTTPS from a kubeconfig.
 
-The Kubernetes client library takes 0.7 s to import, which is most of what a run without changes may take. What the
-engine needs (read, list metadata, server-side apply, delete) is small, so it uses the standard library.
+The Kubernetes client library takes 0.7 s to import, which is most of what a run without changes may take. What plugins on
+the controller need (read, list, server-side apply, delete) is small, so it uses the standard library.
 """
 
 from __future__ import annotations
 
-import base64
-import gzip
 import http.client
 import json
 import ssl
 import threading
 import urllib.parse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.dcm.platform.plugins.module_utils._helm_login import Login, authenticate
-from ansible_collections.dcm.platform.plugins.module_utils._helm_plan import Record
+from ansible_collections.dcm.platform.plugins.module_utils._kube_login import Login, authenticate
 
-METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
-RELEASE_TYPE = "helm.sh/release.v1"
 
 Json = dict[str, Any]
 
@@ -76,11 +71,11 @@ class KubeApi:
         self, method: str, path: str, body: Any = None, content_type: str = "application/json", accept: str = "application/json"
     ) -> Json:
         """One request; errors name what was asked for."""
-        headers = {"Accept": accept, "User-Agent": "dcm-platform-helm-release"}
+        headers = {"Accept": accept, "User-Agent": "dcm-platform"}
         data = None if body is None else json.dumps(body).encode()
         headers |= {"Content-Type": content_type} if data is not None else {}
         status, content = self._exchange(method, path, data, headers)
-        if status == 401 and "exec" in self.login.user:  # such a credential may run out while a release is being waited for
+        if status == 401 and "exec" in self.login.user:  # such a credential may run out while something is being waited for
             self._log_in()
             status, content = self._exchange(method, path, data, headers)
         return self._read(method, path, status, content)
@@ -122,53 +117,6 @@ class KubeApi:
                 return None
             raise
 
-    # -- Helm's records -------------------------------------------------------------------------------------------------
-
-    def release_history(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[Record]]:
-        """Every stored revision of these (namespace, name), oldest first: metadata alone, in one request where the user may."""
-        pairs = set(wanted)
-        history: dict[tuple[str, str], list[Record]] = {pair: [] for pair in pairs}
-        names = ",".join(sorted({name for _namespace, name in pairs}))
-        query = urllib.parse.urlencode({"labelSelector": f"owner=helm,name in ({names})", "fieldSelector": f"type={RELEASE_TYPE}"})
-        try:
-            items = self._list(f"/api/v1/secrets?{query}")
-        except KubeError as error:
-            if error.status != 403:
-                raise
-            items = [
-                item for space in sorted({pair[0] for pair in pairs}) for item in self._list(f"/api/v1/namespaces/{space}/secrets?{query}")
-            ]
-        for item in items:
-            metadata = item["metadata"]
-            pair = (metadata["namespace"], metadata["labels"]["name"])
-            if pair in history:
-                history[pair].append(_record(metadata))
-        return {pair: sorted(records, key=lambda record: record.revision) for pair, records in history.items()}
-
-    def _list(self, path: str) -> list[Json]:
-        items: list[Json] = self.request("GET", path, accept=METADATA_ONLY).get("items") or []
-        return items
-
-    def release_document(self, namespace: str, record: Record) -> Json:
-        """What Helm stored for a revision: manifest, values, chart, hooks."""
-        secret = self.get(f"/api/v1/namespaces/{namespace}/secrets/{record.secret}") or {}
-        data = (secret.get("data") or {}).get("release")
-        if not data:
-            return {}
-        packed = base64.b64decode(base64.b64decode(data))
-        document: Json = json.loads(gzip.decompress(packed) if packed[:2] == b"\x1f\x8b" else packed)
-        return document
-
-    def store_release_document(self, namespace: str, record: Record, document: Json) -> None:
-        """Write a stored revision back."""
-        packed = base64.b64encode(gzip.compress(json.dumps(document).encode(), 9))
-        data = {"data": {"release": base64.b64encode(packed).decode()}}
-        self.request("PATCH", f"/api/v1/namespaces/{namespace}/secrets/{record.secret}", data, MERGE)
-
-    def discard_record(self, namespace: str, record: Record) -> None:
-        """Remove one stored revision."""
-        self.request("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{record.secret}")
-
     # -- objects --------------------------------------------------------------------------------------------------------
 
     def path_of(self, document: Mapping[str, Any], namespace: str) -> str | None:
@@ -205,9 +153,3 @@ class KubeApi:
         suffix = f"?{urllib.parse.urlencode(query)}" if query else ""
         found: list[Json] = (self.get(path + suffix) or {}).get("items") or []
         return found
-
-
-def _record(metadata: Json) -> Record:
-    labels: dict[str, str] = metadata["labels"]
-    modified = labels.get("modifiedAt") or labels.get("createdAt") or "0"
-    return Record(int(labels["version"]), labels.get("status", "unknown"), metadata["name"], float(modified), labels)

@@ -101,7 +101,7 @@ def _as_file(login: Login, user: Json, name: str) -> Iterator[str | None]:
     if not user.get(f"{name}-data"):
         yield _path(login, user.get(name))
         return
-    descriptor, path = tempfile.mkstemp(prefix="helm-release-")
+    descriptor, path = tempfile.mkstemp(prefix="kube-login-")
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(base64.b64decode(user[f"{name}-data"]))
