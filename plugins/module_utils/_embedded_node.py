@@ -71,15 +71,13 @@ class Node:
 
     def update(self) -> list[str]:
         """Restart what reads changed configuration, and nothing else; returns the names."""
-        changed = []
-        for level in ("supervisor-host.conf", "supervisor.conf"):
-            output = self._supervisor(level, "update")
-            changed += [
-                line.split(":")[0] for line in output.splitlines() if line.endswith(("updated process group", "added process group"))
-            ]
-            if "node" in changed:
-                break  # the node starts anew with all that is in it
-        return changed
+        if "changed" in self._supervisor("supervisor-host.conf", "reread"):
+            self.say("what the node itself is made of has changed: it is stopped with grace and started anew")
+            self.stop()
+            self.start()
+            return ["node"]
+        output = self._supervisor("supervisor.conf", "update")
+        return [line.split(":")[0] for line in output.splitlines() if line.endswith(("updated process group", "added process group"))]
 
     def wait_for(self, what: str, probe: Callable[[], str], deadline: float) -> None:
         """Ask `probe` until it returns an empty string (what it still waits for otherwise)."""

@@ -20,6 +20,7 @@ from ansible_collections.dcm.platform.plugins.module_utils._verify import Broken
 from ansible_collections.dcm.platform.plugins.module_utils._verify_site import TIMEOUT, Site
 
 RECENT = dt.timedelta(minutes=10)
+READY_SECONDS = 60.0  # metrics-server needs half of it after a start
 
 
 def api_ready(site: Site) -> str:
@@ -43,29 +44,55 @@ def _ready_since(node: Any) -> dt.datetime | None:
 
 
 def pods_running(site: Site) -> str:
-    """Every pod runs and is ready, and none of them ended since its node came up (or lately, on a node that is up for long)."""
+    """Every pod runs and becomes ready, and none of them ended since its node came up (or lately, on a node that is up for long)."""
+    eventually(lambda: _not_ready(site), READY_SECONDS, "all pods running and ready")
     now = dt.datetime.now(dt.UTC)
-    up = {node.metadata.name: _ready_since(node) or now for node in site.core.list_node(_request_timeout=TIMEOUT).items}
-    pods = [pod for namespace in ["kube-system", *site.namespaces] for pod in site.pods(namespace) if not pod.metadata.deletion_timestamp]
-    problems = [problem for pod in pods for problem in _pod_problems(pod, max(up.get(pod.spec.node_name, now), now - RECENT))]
+    started = _agents_started(site)
+    up = {
+        node.metadata.name: max([_ready_since(node) or now, *started.get(node.metadata.name, [])])
+        for node in site.core.list_node(_request_timeout=TIMEOUT).items
+    }
+    pods = _all_pods(site)
+    problems = [problem for pod in pods for problem in _restarts(pod, max(up.get(pod.spec.node_name, now), now - RECENT))]
     if problems:
-        raise Broken("all pods running, ready and not restarted", "; ".join(problems[:5]))
+        raise Broken("no pod restarted", "; ".join(problems[:5]))
     return f"{len(pods)} pods run"
 
 
-def _pod_problems(pod: Any, since: dt.datetime) -> list[str]:
-    name = f"{pod.metadata.namespace}/{pod.metadata.name}"
-    if pod.status.phase == "Succeeded":
-        return []
-    statuses = pod.status.container_statuses or []
-    if pod.status.phase != "Running" or not all(status.ready for status in statuses):
-        waiting = [status.state.waiting.reason for status in statuses if status.state.waiting]
-        return [f"{name} is {', '.join(waiting) or pod.status.phase}, ready {sum(status.ready for status in statuses)}/{len(statuses)}"]
-    ended = [(status.restart_count, status.last_state.terminated) for status in statuses]
+def _all_pods(site: Site) -> list[Any]:
+    pods = [pod for namespace in ["kube-system", *site.namespaces] for pod in site.pods(namespace)]
+    return [pod for pod in pods if not pod.metadata.deletion_timestamp and pod.status.phase != "Succeeded"]
+
+
+def _not_ready(site: Site) -> str | None:
+    """The pods that are not ready; a pod that was just made is given time by the caller."""
+    found = []
+    for pod in _all_pods(site):
+        statuses = pod.status.container_statuses or []
+        if pod.status.phase != "Running" or not all(status.ready for status in statuses):
+            waiting = [status.state.waiting.reason for status in statuses if status.state.waiting]
+            name, state = f"{pod.metadata.namespace}/{pod.metadata.name}", ", ".join(waiting) or pod.status.phase
+            found.append(f"{name} is {state}, ready {sum(status.ready for status in statuses)}/{len(statuses)}")
+    return "; ".join(found[:5]) or None
+
+
+def _agents_started(site: Site) -> dict[str, list[dt.datetime]]:
+    """When the agents of each node were started lately: a node that comes back quickly was never seen as not ready."""
+    found: dict[str, list[dt.datetime]] = {}
+    selector = "reason=Starting,involvedObject.kind=Node"
+    for event in site.core.list_namespaced_event("default", field_selector=selector, _request_timeout=TIMEOUT).items:
+        if at := event.last_timestamp or event.event_time:
+            found.setdefault(event.involved_object.name, []).append(at)
+    return found
+
+
+def _restarts(pod: Any, since: dt.datetime) -> list[str]:
+    ended = [(status.restart_count, status.last_state.terminated) for status in pod.status.container_statuses or []]
     return [
-        f"{name} was restarted ({count} times), last after {last.reason}, exit status {last.exit_code}"
+        f"{pod.metadata.namespace}/{pod.metadata.name} was restarted ({count} times), last after {last.reason}, status {last.exit_code}"
         for count, last in ended
-        if last and last.finished_at and last.finished_at > since
+        # "Unknown" is how a node that came back says that the container went down with it.
+        if last and last.finished_at and last.finished_at > since and last.reason != "Unknown"
     ]
 
 
@@ -204,6 +231,7 @@ PROMISES = (
         "All pods run and none was restarted",
         pods_running,
         "kubectl get pods -A; kubectl describe and logs --previous of the pods named",
+        timeout=READY_SECONDS + 15,
         needs=("cluster.api_ready",),
     ),
     Promise(
