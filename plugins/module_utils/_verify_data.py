@@ -144,7 +144,7 @@ PROMISES = (
         "Postgres lets the services in by SCRAM",
         postgres_scram,
         "the log of pod postgres-0; Secret dcm-service against the role's password",
-        needs=("cluster.api_ready",),
+        needs=("cluster.pods_running",),
     ),
     Promise(
         "data.postgres_wrong_password",
@@ -165,13 +165,13 @@ PROMISES = (
         "All guilds are registered and at the newest schema version",
         registry_complete,
         "playbooks/guild_migrate.yml and what it reports",
-        needs=("cluster.api_ready",),
+        needs=("cluster.pods_running",),
     ),
     Promise(
         "data.redis_auth",
         "Redis wants its password",
         redis_auth,
         "requirepass of pod redis-0; Secret redis-auth",
-        needs=("cluster.api_ready",),
+        needs=("cluster.pods_running",),
     ),
 )

@@ -156,7 +156,7 @@ PROMISES = (
         "Every DCM service has all its pods ready",
         ready,
         "kubectl get deployments,statefulsets -n dcm-services; helm status of the service",
-        needs=("cluster.api_ready",),
+        needs=("cluster.pods_running",),
     ),
     Promise(
         "services.scraped",
