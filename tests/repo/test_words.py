@@ -14,7 +14,7 @@ from tests.repo.tree import GENERATED, files, short, text_of
 REGISTRIES = [
     "pypi" + ".org",
     "files.python" + "hosted.org",
-    "registry." + "npmjs.org",
+    "registry.npm" + "js.org",
     "proxy." + "golang.org",
     "sum." + "golang.org",
     "repo1." + "maven.org",
