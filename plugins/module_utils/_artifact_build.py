@@ -71,7 +71,7 @@ def _go_env() -> dict[str, str]:
 
 
 class Builder:
-    """Builds catalogue entries below `cache`; `source` is the root of the collection, `logs` where build output goes."""
+    """Builds catalogue entries below `cache`; `source` is the root of the collection. Build output goes to `cache`/logs."""
 
     def __init__(self, catalog: Catalog, source: Path, cache: Path, tools: Mapping[str, str], report: Report) -> None:
         self.catalog = catalog

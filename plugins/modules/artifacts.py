@@ -45,7 +45,7 @@ attributes:
 notes:
   - Runs on the controller.
 author:
-  - DCM platform engineers (@dcm-platform)
+  - DCM platform engineers (@dcm)
 """
 
 EXAMPLES = r"""

@@ -92,7 +92,7 @@ attributes:
     description: Shows names and reasons, never keys.
     support: full
 author:
-  - DCM platform engineers (@dcm-platform)
+  - DCM platform engineers (@dcm)
 """
 
 EXAMPLES = r"""

@@ -64,7 +64,7 @@ attributes:
     description: Nothing to show.
     support: none
 author:
-  - DCM platform engineers (@dcm-platform)
+  - DCM platform engineers (@dcm)
 """
 
 EXAMPLES = r"""

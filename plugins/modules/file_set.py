@@ -67,7 +67,7 @@ attributes:
     description: Shows the content of files that are not marked secret.
     support: full
 author:
-  - DCM platform engineers (@dcm-platform)
+  - DCM platform engineers (@dcm)
 """
 
 EXAMPLES = r"""

@@ -15,7 +15,7 @@ description:
     without rendering and without starting helm. All releases of a task are looked up in one request.
   - Option names are those of M(kubernetes.core.helm), so that a task can be moved over. O(wait) and O(atomic) are on by default here.
 author:
-  - DCM platform engineers (@dcm-platform)
+  - DCM platform engineers (@dcm)
 options:
   release_name:
     description: Name of the release. Required, here or in each entry of O(releases).
