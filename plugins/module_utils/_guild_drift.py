@@ -38,18 +38,21 @@ SELECT {probe}::bigint AS guild_id, ''::text AS ledger_digest, n.oid AS ns, n.ns
 FROM pg_namespace n, pg_roles o, pg_roles a
 WHERE n.nspname = {schema} AND o.rolname = n.nspname || '_owner' AND a.rolname = n.nspname || '_app'
 """
-# One SELECT for each kind of thing: (guild_id, nspname, text). {acl:x} stands for the sorted entries of an ACL column.
+# One SELECT for each kind of thing: (guild_id, nspname, text). Of g (guilds), r (their roles) and c (their relations). {acl:x} stands for the sorted entries of an ACL column.
 PARTS = (
     "SELECT guild_id, nspname, concat_ws(' ', 'schema', pg_get_userbyid(nspowner), {acl:nspacl}) FROM g",
-    """SELECT g.guild_id, g.nspname, concat_ws(' ', 'role', r.rolname, r.rolcanlogin, r.rolinherit,
-        r.rolsuper OR r.rolcreatedb OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls)
-        FROM g JOIN pg_roles r ON r.oid IN (g.owner, g.app)""",
-    """SELECT g.guild_id, g.nspname, concat_ws(' ', 'member', pg_get_userbyid(m.member), 'of', pg_get_userbyid(m.roleid))
-        FROM g JOIN pg_auth_members m ON m.roleid IN (g.owner, g.app) WHERE m.member <> {service_oid}""",
-    """SELECT g.guild_id, g.nspname, concat_ws(' ', 'member', pg_get_userbyid(m.member), 'of', pg_get_userbyid(m.roleid))
-        FROM g JOIN pg_auth_members m ON m.member IN (g.owner, g.app)""",
+    """SELECT r.guild_id, r.nspname, concat_ws(' ', 'role', p.rolname, p.rolcanlogin, p.rolinherit,
+        p.rolsuper OR p.rolcreatedb OR p.rolcreaterole OR p.rolreplication OR p.rolbypassrls)
+        FROM r JOIN pg_roles p ON p.oid = r.role""",
+    """SELECT r.guild_id, r.nspname, concat_ws(' ', 'member', pg_get_userbyid(m.member), 'of', pg_get_userbyid(m.roleid))
+        FROM r JOIN pg_auth_members m ON m.roleid = r.role WHERE m.member <> {service_oid}""",
+    """SELECT r.guild_id, r.nspname, concat_ws(' ', 'member', pg_get_userbyid(m.member), 'of', pg_get_userbyid(m.roleid))
+        FROM r JOIN pg_auth_members m ON m.member = r.role""",
+    # Two parts, not one with OR: that would compare every guild with every default of the whole fleet.
     """SELECT g.guild_id, g.nspname, concat_ws(' ', 'defaults', pg_get_userbyid(d.defaclrole), d.defaclobjtype, d.defaclnamespace = g.ns,
-        {acl:d.defaclacl}) FROM g JOIN pg_default_acl d ON d.defaclrole = g.owner OR d.defaclnamespace = g.ns""",
+        {acl:d.defaclacl}) FROM g JOIN pg_default_acl d ON d.defaclrole = g.owner""",
+    """SELECT g.guild_id, g.nspname, concat_ws(' ', 'defaults', pg_get_userbyid(d.defaclrole), d.defaclobjtype, true, {acl:d.defaclacl})
+        FROM g JOIN pg_default_acl d ON d.defaclnamespace = g.ns WHERE d.defaclrole IS DISTINCT FROM g.owner""",
     """SELECT guild_id, nspname, concat_ws(' ', 'relation', relname, relkind, relpersistence, relrowsecurity, relforcerowsecurity,
         pg_get_userbyid(relowner), {acl:relacl}, reloptions, CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END) FROM c""",
     """SELECT c.guild_id, c.nspname, concat_ws(' ', 'column', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
@@ -81,7 +84,8 @@ PARTS = (
 )
 LEDGER = "SELECT g.guild_id, g.nspname, concat_ws(' ', 'ledger', m.version, m.checksum) FROM g JOIN dcm.guild_migration m USING (guild_id)"
 RELATIONS = """c AS MATERIALIZED (SELECT g.guild_id, g.nspname, k.oid, k.relname, k.relkind, k.relpersistence, k.relrowsecurity,
-    k.relforcerowsecurity, k.relowner, k.relacl, k.reloptions, k.relam FROM g JOIN pg_class k ON k.relnamespace = g.ns)"""
+    k.relforcerowsecurity, k.relowner, k.relacl, k.reloptions, k.relam FROM g JOIN pg_class k ON k.relnamespace = g.ns),
+r AS MATERIALIZED (SELECT g.guild_id, g.nspname, v.role FROM g CROSS JOIN LATERAL (VALUES (g.owner), (g.app)) v (role))"""
 ALL_LINES = """WITH g AS MATERIALIZED ({scope}), {relations}, lines (guild_id, nspname, line) AS ({union})
 SELECT guild_id, replace(line, nspname, '@') AS line FROM lines"""
 HASHED = "SELECT guild_id, md5(string_agg(line, E'\\n' ORDER BY line COLLATE \"C\")) FROM ({lines}) x GROUP BY 1"
@@ -105,8 +109,10 @@ def _lines(scope: str, service_role: str, ledger: bool) -> str:
 
 
 def _expand(part: str) -> str:
-    part = STAMPED.sub(r"(SELECT string_agg(x, ',' ORDER BY x) FROM unnest(\1) x WHERE x !~ '^pg_attver=')", part)
-    return ACL.sub(r"(SELECT string_agg(x::text, ',' ORDER BY x::text) FROM unnest(\1) x)", part)
+    """Most columns and many relations have neither list: those are not even looked into."""
+    some = r"CASE WHEN \1 IS NOT NULL THEN (SELECT {} FROM unnest(\1) x{}) END"
+    part = STAMPED.sub(some.format("string_agg(x, ',' ORDER BY x)", " WHERE x !~ '^pg_attver='"), part)
+    return ACL.sub(some.format("string_agg(x::text, ',' ORDER BY x::text)", ""), part)
 
 
 def fingerprints(access: Access, service_role: str, connections: int, ids: Sequence[int] | None = None) -> dict[int, str]:
