@@ -38,7 +38,8 @@ SELECT {probe}::bigint AS guild_id, ''::text AS ledger_digest, n.oid AS ns, n.ns
 FROM pg_namespace n, pg_roles o, pg_roles a
 WHERE n.nspname = {schema} AND o.rolname = n.nspname || '_owner' AND a.rolname = n.nspname || '_app'
 """
-# One SELECT for each kind of thing: (guild_id, nspname, text). Of g (guilds), r (their roles) and c (their relations). {acl:x} stands for the sorted entries of an ACL column.
+# One SELECT for each kind of thing: (guild_id, nspname, text). From g (guilds), r (their roles) and c (their relations).
+# {acl:x} stands for the sorted entries of an ACL column.
 PARTS = (
     "SELECT guild_id, nspname, concat_ws(' ', 'schema', pg_get_userbyid(nspowner), {acl:nspacl}) FROM g",
     """SELECT r.guild_id, r.nspname, concat_ws(' ', 'role', p.rolname, p.rolcanlogin, p.rolinherit,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from ansible_collections.dcm.platform.plugins.module_utils import _guild_capacity as capacity
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_control as control
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_store as store
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
@@ -84,6 +85,7 @@ class Engine:
         self.start = time.monotonic()
         self.rows: list[dict[str, Any]] = []
         self.failures: list[str] = []
+        self.advice: list[str] = []
 
     def run(self) -> dict[str, Any]:
         """Without access: the prediction for a server with nothing on it."""
@@ -100,12 +102,15 @@ class Engine:
     def _converge(self, conn: store.Conn, access: store.Access) -> dict[str, Any]:
         planned = self._plan_control(conn)
         if self.request.check:
-            registry = store.has_registry(conn)
-            return self._predict(planned, self._plan(conn if registry else None, self._wanted(conn if registry else None), conn))
+            registry = conn if store.has_registry(conn) else None
+            plans = self._plan(registry, self._wanted(registry), conn)
+            self._refuse_small_server(conn, plans, store.count_guilds(conn) if registry else 0)
+            return self._predict(planned, plans)
         if planned:
             planned = control.apply_control(conn, lambda: self._plan_control(conn), self)
         plans = self._plan(conn, self._wanted(conn))
         self._refuse_early(plans)
+        self._refuse_small_server(conn, plans, store.count_guilds(conn))
         return self._apply(conn, access, planned, plans)
 
     def _plan_control(self, conn: store.Conn) -> control.ControlPlan:
@@ -146,6 +151,18 @@ class Engine:
         if 0 <= self.request.max_failures < len(refused):
             named = "; ".join(f"guild {plan.guild_id}: {plan.refusal}" for plan in refused[:NAMED_FAILURES])
             raise PlatformError(f"{len(refused)} of {len(plans)} guilds refused, nothing was changed: {named}")
+
+    def _refuse_small_server(self, conn: store.Conn, plans: Sequence[GuildPlan], registered: int) -> None:
+        """Settings that would fail in the middle stop the run; ones that only make it slow are told."""
+        new = sum(plan.action == CREATE for plan in plans)
+        if all(plan.action == NOTHING for plan in plans):
+            return
+        load = capacity.Load(registered + new, new, self.request.connections)
+        found = [finding for finding in capacity.findings(store.read_settings(conn), load) if finding.severity != capacity.OK]
+        refused = [finding.text() for finding in found if finding.severity == capacity.REFUSE]
+        if refused:
+            raise PlatformError(f"the server cannot do this, nothing was changed: {'; '.join(refused)}")
+        self.advice = [f"Postgres: {finding.text()}" for finding in found]
 
     def _predict(self, planned: control.ControlPlan, plans: Sequence[GuildPlan]) -> dict[str, Any]:
         self._refuse_early(plans)
@@ -202,6 +219,7 @@ class Engine:
             "guilds": self.rows,
             "seconds": round(time.monotonic() - self.start, 3),
             "failure": self._failure(tally, len(plans), trouble),
+            "advice": self.advice,
             "diff": _diff(planned, plans),
         }
 

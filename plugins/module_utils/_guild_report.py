@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from ansible_collections.dcm.platform.plugins.module_utils import _guild_capacity as capacity
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_drift as drift
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_store as store
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
@@ -37,6 +38,8 @@ def answer(access: store.Access, question: Question) -> dict[str, Any]:
                 raise PlatformError("the database holds no guild registry (schema dcm): run the role guild_data first")
             current = store.read_current(conn, question.service_role, question.ids)
             found = _describe(question, current)
+            load = capacity.Load(store.count_guilds(conn), 0, question.connections)
+            found["settings"] = [finding.as_dict() for finding in capacity.findings(store.read_settings(conn), load)]
             if question.migrations is not None:
                 found["drift"] = _drift(access, conn, question, question.migrations, current)
             return found

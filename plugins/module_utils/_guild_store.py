@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from ansible_collections.dcm.platform.plugins.module_utils._guild_capacity import READ_SETTINGS, normal
 from ansible_collections.dcm.platform.plugins.module_utils._guild_model import Current, Unreachable
 
 Conn = psycopg.Connection[tuple[Any, ...]]
@@ -108,6 +109,15 @@ def read_orphans(conn: Conn, ids: Iterable[int]) -> dict[int, str]:
 
 def read_ledger(conn: Conn, guild_id: int) -> list[tuple[str, str]]:
     return [(row[0], row[1]) for row in conn.execute(READ_LEDGER, (guild_id,))]
+
+
+def read_settings(conn: Conn) -> dict[str, int]:
+    """The settings of the server that depend on the number of guilds: bytes, milliseconds, or plain numbers."""
+    return normal({name: (setting, unit) for name, setting, unit in conn.execute(READ_SETTINGS.encode())})
+
+
+def count_guilds(conn: Conn) -> int:
+    return int(_value(conn, "SELECT count(*) FROM dcm.guild"))
 
 
 def make_durable(conn: Conn, run_id: str, action: str, detail: str, actor: str) -> None:

@@ -87,6 +87,13 @@ drift:
     - Null without O(drift).
   returned: always
   type: dict
+settings:
+  description:
+    - Settings of the server that depend on the number of guilds, each with C(name), C(found), C(wanted) (at least), C(severity)
+      (V(ok), V(warn) or V(refuse)) and C(why).
+  returned: always
+  type: list
+  elements: dict
 """
 
 from typing import Any

@@ -190,6 +190,11 @@ seconds:
   description: How long reading, planning and applying took.
   returned: always
   type: float
+advice:
+  description: Settings of the server that make this run slow, with found and wanted values. Ones that would break it stop the run before.
+  returned: always
+  type: list
+  elements: str
 failure:
   description: What went wrong, in one line; empty when all is well.
   returned: always
@@ -277,6 +282,8 @@ def main() -> None:
         result = converge(module.params, module.check_mode)
     except PlatformError as problem:
         module.fail_json(msg=str(problem))
+    for advice in result["advice"]:
+        module.warn(advice)
     if result["failure"]:
         module.fail_json(msg=result["failure"], **result)
     module.exit_json(**result)

@@ -14,10 +14,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from ansible_collections.dcm.platform.plugins.module_utils import _guild_capacity as capacity
+from ansible_collections.dcm.platform.plugins.module_utils import _guild_store as store
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guild_model import Wanted
 
-from .conftest import PASSWORD, Lab, Site
+from tests.support.postgres import running_postgres
+
+from .conftest import MIGRATIONS, PASSWORD, Lab, Site
 
 
 def totals(result: dict[str, Any]) -> dict[str, int]:
@@ -465,3 +469,19 @@ def test_works_without_a_superuser(lab: Lab) -> None:
 def test_an_unreachable_server_is_one_clear_message(site: Site) -> None:
     with pytest.raises(PlatformError, match=r"cannot log in to Postgres at 127\.0\.0\.1:.* as postgres: .*password"):
         site.run(access=site.access(password="wrong"))
+
+
+def test_a_server_too_small_is_refused_before_anything_is_done() -> None:
+    """The settings and the sum are named; the control schema is there, but no guild."""
+    with running_postgres({"max_connections": "12", "fsync": "off"}) as small:
+        site = Site(small, MIGRATIONS)
+        with pytest.raises(PlatformError, match=r"max_connections is 12, wanted at least 13: 5 for the engine"):
+            site.run(site.ids(1))
+        assert site.query("SELECT count(*) FROM dcm.guild") == [(0,)]
+        assert site.run(site.ids(1), connections=2)["totals"]["created"] == 1
+
+
+def test_a_slow_server_is_told_but_used(site: Site) -> None:
+    with site.connect() as conn:
+        found = capacity.findings(store.read_settings(conn), capacity.Load(100_000, 90_000, 4))
+    assert {finding.name for finding in found if finding.severity == capacity.WARN} == {"max_wal_size", "shared_buffers"}
