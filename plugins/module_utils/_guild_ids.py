@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 import time
 
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
@@ -14,13 +15,17 @@ TIMESTAMP_SHIFT = 22
 DAY_MS = 86_400_000
 LARGEST = 2**63 - 1
 DIGITS = re.compile(r"[1-9][0-9]{0,19}", re.ASCII)
+# A value in a complaint: whole as far as people read, however large or deep it is.
+_short = reprlib.Repr()
+_short.maxstring = _short.maxlong = _short.maxother = 80
+shown = _short.repr
 
 
 def parse_snowflake(value: object, where: str, now_ms: int | None = None) -> int:
     """The id as a number, or an error that names the value and its place."""
     reason = _complaint(value, now_ms)
     if reason:
-        raise PlatformError(f"{where}: {value!r} is not a Discord guild id: {reason}")
+        raise PlatformError(f"{where}: {shown(value)} is not a Discord guild id: {reason}")
     return int(str(value))
 
 
