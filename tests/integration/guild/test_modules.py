@@ -43,14 +43,15 @@ class Ansible:
             "control_migrations": CONTROL,
             "service_password": PASSWORD,
             "guilds_file": str(folder / "guilds.csv"),
+            "archives": str(folder / "archives"),
         }
 
     def run(self, tasks: list[dict[str, Any]], *arguments: str, fails: bool = False) -> list[dict[str, Any]]:
         """The results of the tasks, in order."""
         defaults = {"login_db": self.site.database, "service_role": self.site.service}
-        names = ("dcm.platform.guild_schema", "dcm.platform.guild_info")
+        names = ("dcm.platform.guild_schema", "dcm.platform.guild_info", "dcm.platform.guild_offboard")
         play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": self.variables, "tasks": tasks}
-        play["module_defaults"] = dict.fromkeys(names, defaults)
+        play["module_defaults"] = {**dict.fromkeys(names, defaults), "dcm.platform.guild_archive": {"login_db": self.site.database}}
         playbook = self.folder / "play.yml"
         playbook.write_text(yaml.safe_dump([play]))
         command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", str(playbook), *arguments]
@@ -105,6 +106,20 @@ def test_the_examples_run_as_documented(ansible: Ansible) -> None:
     for module, result in (("guild_schema", first), ("guild_info", info)):
         described = set(documentation(module, "RETURN"))
         assert described == set(result) - {"changed", "diff", "invocation", "_ansible_no_log", "action", "ansible_facts", "failed"}
+
+
+def test_the_examples_of_archives_and_endings_run_as_documented(ansible: Ansible) -> None:
+    tasks = renumber(documentation("guild_schema", "EXAMPLES")[:1] + documentation("guild_archive", "EXAMPLES"), ansible.site)
+    tasks += renumber(documentation("guild_offboard", "EXAMPLES"), ansible.site)
+    results = ansible.run(tasks)
+    assert [result["changed"] for result in results] == [True, True, False, True, True, True]
+    for module, result in (("guild_archive", results[1]), ("guild_offboard", results[4])):
+        described = set(documentation(module, "RETURN"))
+        assert described == set(result) - {"changed", "invocation", "_ansible_no_log", "action", "ansible_facts", "failed"}
+    keys = (
+        next(iter(documentation("guild_archive", "RETURN")["guilds"]["description"].split("keys ")[1:])).rstrip(".").replace(" and ", ", ")
+    )
+    assert set(results[1]["guilds"][0]) == set(keys.split(", "))
 
 
 def test_a_check_on_an_empty_server_shows_the_difference(ansible: Ansible) -> None:

@@ -181,3 +181,30 @@ def test_a_missing_service_is_one_message(kube_api: KubeApi) -> None:  # noqa: F
     with pytest.raises(Unreachable, match=r"login_service: cannot read service default/nothing: .*not found"):
         kubectl.cluster_address("login_service", "default/nothing")
     assert kubectl.cluster_address("login_service", "default/kubernetes") == "10.253.0.1"
+
+
+def test_the_life_of_a_guild_from_export_to_certificate(operator: Operator) -> None:
+    guild_id = str(operator.site.ids(1)[0])
+    operator.make_cluster()
+    operator.play("guild_onboard", "-e", f"guild_id={guild_id}")
+    operator.play("guild_export", "--check")
+    operator.play("guild_export")
+    archive = operator.state / "archives" / f"guild_{guild_id}"
+    assert (archive / "manifest.json").is_file()
+    assert "exists" in operator.play("guild_export", fails=True)
+    assert "has data already" in operator.play("guild_import", "-e", f"guild_id={guild_id}", fails=True)
+    assert "1 guilds imported" in operator.play("guild_import", "-e", f"guild_id={guild_id}", "-e", "replace_data=true")
+    assert "updated 1" in operator.play("guild_suspend", "-e", f"guild_id={guild_id}")
+    assert "changed=0" in operator.play("guild_suspend", "-e", f"guild_id={guild_id}")
+    assert "updated 1" in operator.play("guild_resume", "-e", f"guild_id={guild_id}")
+    assert "erase_after" in operator.play("guild_offboard", "-e", f"guild_id={guild_id}")
+    assert "its grace period lasts until" in operator.play(
+        "guild_offboard", "-e", f"guild_id={guild_id}", "-e", "offboard=erased", fails=True
+    )
+    last = ("-e", f"guild_id={guild_id}", "-e", "offboard=erased", "-e", "skip_grace=true")
+    assert "changed=1" in operator.play("guild_offboard", *last, "--check")
+    output = operator.play("guild_offboard", *last)
+    assert f"erasure-{guild_id}-" in output
+    assert "remains: []" in output.replace('"', "")
+    assert "changed=0" in operator.play("guild_offboard", *last)
+    assert "Name the guilds" in operator.play("guild_suspend", fails=True)
