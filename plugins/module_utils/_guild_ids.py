@@ -17,6 +17,7 @@ LARGEST = 2**63 - 1
 DIGITS = re.compile(r"[1-9][0-9]{0,19}", re.ASCII)
 # A value in a complaint: whole as far as people read, however large or deep it is.
 _short = reprlib.Repr()
+_short.maxlevel = 2
 _short.maxstring = _short.maxlong = _short.maxother = 80
 shown = _short.repr
 
