@@ -119,7 +119,7 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest(**found, ledger=ledger, tables=tables, sequences=sequences)
     except FileNotFoundError:
         raise PlatformError(f"{folder} is no whole archive: it has no {MANIFEST}") from None
-    except (ValueError, KeyError, TypeError, OSError) as problem:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as problem:
         raise PlatformError(f"{path} cannot be read: {problem}") from problem
 
 
