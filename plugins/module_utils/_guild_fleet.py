@@ -50,8 +50,8 @@ class Fleet:
         again: list[GuildPlan] = []
         todo = self._settle(plans)
         left = len(todo)
-        work = _Work(self.access, self.session, todo)
-        for outcome in work.outcomes(min(self.connections, len(todo)), self._stopping):
+        work = _Work(self.access, self.session, todo, self._failures_left(), last)
+        for outcome in work.outcomes(min(self.connections, len(todo))):
             left -= 1
             if outcome.again and not last:
                 again.append(outcome.plan)
@@ -78,22 +78,26 @@ class Fleet:
             self.tally.count(outcome.plan.action)
         self.tell(replace(outcome, again=False))
 
-    def _stopping(self) -> bool:
-        return self.max_failures >= 0 and self.tally.failed > self.max_failures
+    def _failures_left(self) -> int | None:
+        return None if self.max_failures < 0 else self.max_failures - self.tally.failed
 
 
 class _Work:
     """One pass over a queue of plans. A thread without a connection leaves the queue to the others."""
 
-    def __init__(self, access: Access, session: Session, plans: Sequence[GuildPlan]) -> None:
+    def __init__(self, access: Access, session: Session, plans: Sequence[GuildPlan], failures_left: int | None, last: bool) -> None:
         self.access = access
         self.session = session
         self.waiting = deque(plans)
+        self.failures_left = failures_left
+        self.last = last
+        self.counting = threading.Lock()
         self.results: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self.stop = threading.Event()
         self.trouble: Exception | None = None
+        self._count_failures(0)
 
-    def outcomes(self, connections: int, stopping: Callable[[], bool]) -> Iterator[Outcome]:
+    def outcomes(self, connections: int) -> Iterator[Outcome]:
         for _number in range(connections):
             threading.Thread(target=self._thread, daemon=True).start()
         running = connections
@@ -103,8 +107,14 @@ class _Work:
                 running -= 1
                 continue
             yield result
-            if stopping():
-                self.stop.set()
+
+    def _count_failures(self, failed: int) -> None:
+        """Counted where they happen: the threads run ahead of whoever reads the outcomes."""
+        with self.counting:
+            if self.failures_left is not None:
+                self.failures_left -= failed
+                if self.failures_left < 0:
+                    self.stop.set()
 
     def _thread(self) -> None:
         conn: Conn | None = None
@@ -116,7 +126,9 @@ class _Work:
                     plan = self.waiting.popleft()
                 except IndexError:
                     break
-                self.results.put(run_guild(conn, plan, self.session))
+                outcome = run_guild(conn, plan, self.session)
+                self._count_failures(bool(outcome.error) and (self.last or not outcome.again))
+                self.results.put(outcome)
         except Exception as problem:  # noqa: BLE001 - a thread cannot raise: the fleet tells it
             self.trouble = problem
         finally:

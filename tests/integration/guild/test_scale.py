@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, DCM platform engineers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One bad guild among many, through the playbook: all others are done, and this one is named. DCM_CRASH_GUILDS sets how many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from .attack import GUILDS, MIGRATED, answer, assert_whole, note, operator, wait_for_growth
+from .conftest import Lab
+
+SMALL = "ALTER TABLE item ADD CONSTRAINT item_name_short CHECK (length(name) < 10);"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The migrations of a lab fill the other one."""
+    made = tmp_path / "plays"
+    made.mkdir()
+    return made
+
+
+def fleet(lab: Lab) -> list[int]:
+    ids = lab.ids(GUILDS)
+    lab.run(ids, connections=2, results="none")
+    return ids
+
+
+def poison(lab: Lab, guild_id: int) -> None:
+    with lab.connect() as conn:
+        conn.execute(psycopg.sql.SQL("INSERT INTO {} (name) VALUES ('much too long a name')").format(table(guild_id)))
+
+
+def table(guild_id: int) -> psycopg.sql.Identifier:
+    return psycopg.sql.Identifier(f"guild_{guild_id}", "item")
+
+
+def bad_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in result["guilds"] if row["error"]]
+
+
+def test_one_poisoned_guild_is_named_and_all_others_are_done(lab: Lab, folder: Path) -> None:
+    ids = fleet(lab)
+    bad = ids[GUILDS // 2]
+    poison(lab, bad)
+    file = lab.write(2, SMALL)
+    with operator(lab, folder) as plays:
+        result = plays.run(code=2, migrate_all=True, max_failures=10)
+        assert (result["totals"]["migrated"], result["totals"]["failed"]) == (GUILDS - 1, 1)
+        said = f'1 of {GUILDS} guilds failed: guild {bad}: {file}: check constraint "item_name_short" of relation "item" is violated'
+        assert result["msg"].startswith(said), result["msg"]
+        assert result["msg"].endswith("The same command again resumes.")
+        assert [(row["id"], row["version"]) for row in bad_rows(result)] == [(str(bad), "1")]
+        with lab.connect() as conn:
+            conn.execute(psycopg.sql.SQL("DELETE FROM {}").format(table(bad)))
+        again = plays.run(migrate_all=True)
+    assert (again["totals"]["migrated"], again["totals"]["unchanged"]) == (1, GUILDS - 1)
+    assert_whole(lab, ids, moved=True)
+    note("one poisoned guild", guilds=GUILDS, said=result["msg"], totals=result["totals"])
+
+
+def test_too_many_poisoned_guilds_stop_the_run(lab: Lab, folder: Path) -> None:
+    ids = fleet(lab)
+    for guild_id in ids[: GUILDS // 2]:
+        poison(lab, guild_id)
+    lab.write(2, SMALL)
+    with operator(lab, folder) as plays:
+        result = plays.run(code=2, migrate_all=True, max_failures=3)
+    totals = result["totals"]
+    assert 4 <= totals["failed"] <= 5  # one more than allowed, and the one that the other connection was at
+    assert totals["migrated"] == 0
+    assert totals["not_started"] == GUILDS - totals["failed"]
+    note("max_failures", guilds=GUILDS, said=result["msg"], totals=totals)
+
+
+def test_a_locked_guild_is_named_after_a_second_try(lab: Lab, folder: Path) -> None:
+    ids = fleet(lab)
+    lab.write(2, "ALTER TABLE item ADD COLUMN size int;")
+    with operator(lab, folder) as plays, lab.connect(autocommit=False) as blocker:
+        blocker.execute(psycopg.sql.SQL("LOCK TABLE {}").format(table(ids[0])))
+        result = plays.run(code=2, migrate_all=True, lock_timeout=0.3)
+        assert (result["totals"]["migrated"], result["totals"]["failed"]) == (GUILDS - 1, 1)
+        assert [row["id"] for row in bad_rows(result)] == [str(ids[0])]
+        assert "canceling statement due to lock timeout" in result["msg"]
+    note("a locked guild", guilds=GUILDS, said=result["msg"])
+
+
+def test_a_lock_that_goes_away_before_the_second_try_costs_nothing(lab: Lab, folder: Path) -> None:
+    """The others take longer than the lock_timeout, so the first try of the locked one has failed when the last of them is done."""
+    ids = lab.ids(10)
+    lab.run(ids)
+    lab.write(2, "ALTER TABLE item ADD COLUMN size int; SELECT pg_sleep(0.2);")
+    with operator(lab, folder) as plays, lab.connect(autocommit=False) as blocker:
+        blocker.execute(psycopg.sql.SQL("LOCK TABLE {}").format(table(ids[0])))
+        running = plays.start(migrate_all=True, lock_timeout=0.5)
+        wait_for_growth(lab, MIGRATED, 8, running)
+        blocker.rollback()
+        assert running.end() == 0, running.output
+    assert answer(running)["totals"]["migrated"] == 10
+    assert lab.query("SELECT guild_id FROM dcm.audit_log WHERE action = 'migrated' ORDER BY id DESC LIMIT 1") == [(ids[0],)]
+    assert_whole(lab, ids, moved=True)
+
+
+def test_a_run_with_nothing_to_do_writes_nothing(lab: Lab, folder: Path) -> None:
+    """Neither a row nor a file of the registry changes, however many guilds there are."""
+    ids = fleet(lab)
+    before = lab.query("SELECT n_tup_ins + n_tup_upd + n_tup_del, relname FROM pg_stat_user_tables WHERE schemaname = 'dcm' ORDER BY 2")
+    with operator(lab, folder) as plays:
+        assert plays.run(guilds_file=plays.file(ids))["changed"] is False
+        assert plays.run(migrate_all=True)["changed"] is False
+        assert plays.run("--check", guilds_file=plays.file(ids))["changed"] is False
+    after = lab.query("SELECT n_tup_ins + n_tup_upd + n_tup_del, relname FROM pg_stat_user_tables WHERE schemaname = 'dcm' ORDER BY 2")
+    assert before == after
