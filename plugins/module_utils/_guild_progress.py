@@ -49,7 +49,10 @@ class Progress:
             self._stream.flush()
 
     def close(self) -> None:
+        """The last word, if there was one before it."""
         if self._stream:
+            if self._told > self._start:
+                self._tell()
             self._stream.close()
             self._stream = None
 

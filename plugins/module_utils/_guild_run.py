@@ -23,6 +23,8 @@ from psycopg import sql
 
 LOCK_NOT_AVAILABLE, DEADLOCK, CHANGED_MEANWHILE, TUPLE_CONCURRENTLY_UPDATED = "55P03", "40P01", "DCM01", "XX000"
 WORTH_ANOTHER_TRY = (LOCK_NOT_AVAILABLE, DEADLOCK, CHANGED_MEANWHILE)
+# Bad data, violated constraints, objects that are there or not: not what another moment would change.
+SAME_EVERY_TIME = ("22", "23", "42")
 NOTHING_YET = Segment((), True, "", "")
 
 
@@ -103,13 +105,31 @@ class _Runner:
                     self.conn.execute(leave)
                 self.conn.execute("SELECT pg_advisory_unlock(%s)", (self.plan.guild_id,))
 
+    def _culprit(self, problem: psycopg.Error) -> str:
+        """The file of an error without a position: of several, each is done again by itself, and all is rolled back."""
+        migrations = self.segment.migrations
+        if len(migrations) == 1:
+            return migrations[0].file
+        if self.conn.broken or (problem.sqlstate or "")[:2] not in SAME_EVERY_TIME:
+            return ""
+        file = ""
+        try:
+            with self.conn.transaction(force_rollback=True):
+                self.conn.execute(self.script.text[: self.script.body_at].encode())
+                for migration in migrations:
+                    file = migration.file
+                    self.conn.execute(migration.up.encode())
+        except psycopg.Error as again:
+            return file if again.sqlstate == problem.sqlstate else ""
+        return ""
+
     def explain(self, problem: psycopg.Error) -> str:
         """The server's words, with file and line where it tells them."""
         said = problem.diag.message_primary or " ".join(str(problem).split())
         position = problem.diag.statement_position
         place = build.locate(self.script, self.segment, int(position)) if position else ""
-        if not place and len(self.segment.migrations) == 1:
-            place = self.segment.migrations[0].file
+        if not place:
+            place = self._culprit(problem)
         detail = f" ({problem.diag.message_detail})" if problem.diag.message_detail else ""
         hint = "; it ran outside of a transaction: look for an invalid index before the next run" if not self.segment.transactional else ""
         return f"{place + ': ' if place else ''}{said}{detail} [{problem.sqlstate or 'connection'}]{hint}"

@@ -63,6 +63,20 @@ def test_one_poisoned_guild_is_named_and_all_others_are_done(lab: Lab, folder: P
     note("one poisoned guild", guilds=GUILDS, said=result["msg"], totals=result["totals"])
 
 
+def test_of_several_pending_migrations_the_one_that_fails_is_named(lab: Lab) -> None:
+    """The server gives no position for a violated constraint."""
+    good, bad = lab.ids(2)
+    lab.run([good, bad])
+    poison(lab, bad)
+    lab.write(2, "CREATE TABLE part (id int PRIMARY KEY);")
+    file = lab.write(3, SMALL)
+    lab.write(4, "CREATE TABLE more (id int PRIMARY KEY);")
+    result = lab.run(migrate_all=True)
+    assert f"guild {bad}: {file}: check constraint" in result["failure"]
+    assert (lab.tables(bad), lab.tables(good)) == (["item"], ["item", "more", "part"])
+    assert lab.query("SELECT count(*) FROM dcm.guild_migration WHERE guild_id = %s", bad) == [(1,)]
+
+
 def test_too_many_poisoned_guilds_stop_the_run(lab: Lab, folder: Path) -> None:
     ids = fleet(lab)
     for guild_id in ids[: GUILDS // 2]:
