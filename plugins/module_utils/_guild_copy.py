@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from ansible_collections.dcm.platform.plugins.module_utils import _guild_archive
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guild_ids import owner_role, schema_name
 from ansible_collections.dcm.platform.plugins.module_utils._guild_sql import Session
-from ansible_collections.dcm.platform.plugins.module_utils._guild_store import Conn, read_ledger
-from psycopg import sql
+from ansible_collections.dcm.platform.plugins.module_utils._guild_store import READ_LEDGER, Conn, read_ledger
+from psycopg import IsolationLevel, sql
 
 # A schema's objects are found through pg_depend, which has an index for that; pg_class by schema has none.
 READ_TABLES = """
@@ -38,6 +39,7 @@ ONE_WAY_OF_WRITING = """
 SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; SET LOCAL extra_float_digits = 1;
 SET LOCAL bytea_output = 'hex'; SET LOCAL lc_monetary = 'C'; SET LOCAL client_encoding = 'UTF8'
 """
+UNKNOWN = "the guild is not registered here"
 READ_GUILD = "SELECT state, plan, placement, schema_version, ledger_digest FROM dcm.guild WHERE guild_id = %s"
 AUDIT = (
     "INSERT INTO dcm.audit_log (run_id, guild_id, action, detail, actor) VALUES (%s, %s, %s, jsonb_build_object('archive', %s::text), %s)"
@@ -76,11 +78,25 @@ class GuildCopy:
     def registered(self) -> tuple[Any, ...]:
         row = self.conn.execute(READ_GUILD, (self.guild_id,)).fetchone()
         if row is None:
-            raise PlatformError("the guild is not registered here")
+            raise PlatformError(UNKNOWN)
         return row
 
     def shape(self) -> Shape:
-        rows = self.conn.execute(READ_TABLES, (schema_name(self.guild_id),)).fetchall()
+        return self._shape(self.conn.execute(READ_TABLES, (schema_name(self.guild_id),)).fetchall())
+
+    def description(self) -> tuple[tuple[Any, ...], list[tuple[str, str]], Shape]:
+        """Registry entry, ledger and shape in one round trip: for a small guild, waiting is most of the work."""
+        with self.conn.pipeline():
+            guild = self.conn.execute(READ_GUILD, (self.guild_id,))
+            ledger = self.conn.execute(READ_LEDGER, (self.guild_id,))
+            tables = self.conn.execute(READ_TABLES, (schema_name(self.guild_id),))
+        row = guild.fetchone()
+        if row is None:
+            raise PlatformError(UNKNOWN)
+        return row, [(found[0], found[1]) for found in ledger], self._shape(tables.fetchall())
+
+    @staticmethod
+    def _shape(rows: list[tuple[Any, ...]]) -> Shape:
         tables = {row[0]: Table(tuple(row[2]), tuple(row[3]), tuple(row[4])) for row in rows if row[1] != "S"}
         return Shape(tables, tuple(sorted(row[0] for row in rows if row[1] == "S")))
 
@@ -90,8 +106,8 @@ class GuildCopy:
         if not self.session.superuser:
             self.conn.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(owner))
         path = sql.Identifier(schema_name(self.guild_id))
-        self.conn.execute(sql.SQL("SET LOCAL ROLE {}; SET LOCAL search_path = {}; SET LOCAL statement_timeout = 0").format(owner, path))
-        self.conn.execute(ONE_WAY_OF_WRITING)
+        enter = "SET LOCAL ROLE {}; SET LOCAL search_path = {}; SET LOCAL statement_timeout = 0;" + ONE_WAY_OF_WRITING
+        self.conn.execute(sql.SQL(enter).format(owner, path))
 
     def leave(self) -> None:
         self.conn.execute("SET LOCAL ROLE NONE; SET LOCAL search_path = pg_catalog, pg_temp")
@@ -117,21 +133,31 @@ class GuildCopy:
         return {row[0]: (row[1], row[2]) for row in self.conn.execute(sql.SQL(" UNION ALL ").join(parts))}
 
 
+@contextlib.contextmanager
+def _snapshot(conn: Conn) -> Iterator[None]:
+    """All tables of one moment. Rolled back: reading leaves nothing behind, not even a membership."""
+    conn.isolation_level = IsolationLevel.REPEATABLE_READ
+    try:
+        with conn.transaction(force_rollback=True):
+            yield
+    finally:
+        if not conn.broken:
+            conn.isolation_level = None
+
+
 def export_guild(conn: Conn, guild_id: int, folder: Path, session: Session, replace: bool = False) -> archive.Manifest:
-    """One snapshot of all tables. The transaction is rolled back: reading leaves nothing behind, not even a membership."""
+    """One snapshot of all tables, in a folder that appears when it is whole."""
     writer = archive.Writer(folder, replace)
     copy = GuildCopy(conn, guild_id, session)
     try:
-        with conn.transaction(force_rollback=True):
-            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            _state, plan, placement, version, _digest = copy.registered()
-            ledger, shape = tuple(read_ledger(conn, guild_id)), copy.shape()
+        with _snapshot(conn):
+            (_state, plan, placement, version, _digest), ledger, shape = copy.description()
             copy.enter()
             tables = {name: _write(writer, copy, name, shape.tables[name]) for name in shape.order()}
             found = copy.sequences(shape.sequences)
         server = f"{conn.info.host}:{conn.info.port}/{conn.info.dbname}"
         taken = datetime.now(UTC).isoformat(timespec="seconds")
-        manifest = archive.Manifest(guild_id, version, ledger, plan, placement, taken, server, tables, found)
+        manifest = archive.Manifest(guild_id, version, tuple(ledger), plan, placement, taken, server, tables, found)
         conn.execute(AUDIT, (session.run_id, guild_id, "exported", manifest.digest(), session.actor))
         writer.finish(manifest)
     finally:
@@ -174,8 +200,7 @@ def compare_guild(conn: Conn, folder: Path, session: Session, guild_id: int | No
     manifest = archive.verify_archive(folder, guild_id)
     copy = GuildCopy(conn, manifest.guild_id, session)
     words: list[str] = []
-    with conn.transaction(force_rollback=True):
-        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    with _snapshot(conn):
         copy.registered()
         shape = copy.shape()
         copy.enter()
