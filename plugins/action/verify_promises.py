@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, Any] = {
     "namespace_services": {"type": "str", "default": "dcm-services"},
     "audit_log": {"type": "str", "default": ""},
     "postgres_host": REQUIRED,
+    "postgres_pooler_host": REQUIRED,
     "postgres_port": {"type": "int", "default": 5432},
     "postgres_database": {"type": "str", "default": "dcm"},
     "postgres_admin_secret": {"type": "str", "default": "postgres-admin", "no_log": False},

@@ -19,14 +19,15 @@ from redis.retry import Retry
 
 SCRAM = {"require_auth": "scram-sha-256", "connect_timeout": 10}
 TABLE = "cleanup_action"
+POOLED_TRANSACTIONS = 40
 
 
 @contextlib.contextmanager
-def connect(site: Site, user: str, password: str) -> Iterator[psycopg.Connection[Any]]:
+def connect(site: Site, user: str, password: str, name: str | None = None) -> Iterator[psycopg.Connection[Any]]:
     """A connection that the server has to ask a SCRAM proof for; any other way in is refused on our side."""
     inputs = site.inputs
     with (
-        site.reach_name(inputs.postgres_host, inputs.postgres_port) as (host, port),
+        site.reach_name(name or inputs.postgres_host, inputs.postgres_port) as (host, port),
         psycopg.connect(host=host, port=port, dbname=inputs.postgres_database, user=user, password=password, **SCRAM) as connection,  # type: ignore[arg-type]
     ):
         yield connection
@@ -87,6 +88,36 @@ def guild_isolation(site: Site) -> str:
             who = f"guild {reader}'s role" if reader else f"{site.inputs.service_role} without a guild's role"
             raise Broken(f"{who} refused on the tables of guild {owner}", "it can read them")
     return f"guilds {mine} and {other} read their own table, and are refused on each other's"
+
+
+def pooler_wipes(site: Site) -> str:
+    """Through the pooler, as the services go: what one client leaves in a session, on purpose even, is not there for the next."""
+    mine, other = two_guilds(site)
+    pooler = site.inputs.postgres_pooler_host
+    with connect(site, *services(site), pooler) as connection:
+        connection.autocommit = True
+        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(f"guild_{mine}_app")))
+        connection.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(f"guild_{mine}")))
+    with connect(site, *services(site), pooler) as connection:
+        connection.prepare_threshold = None
+        sessions = _look_for_leftovers(connection, site.inputs.service_role)
+        try:
+            _read_as(connection, other, mine)
+        except psycopg.errors.InsufficientPrivilege:
+            return f"{POOLED_TRANSACTIONS} transactions on {sessions} sessions began without role and search_path"
+    raise Broken(f"guild {other}'s role refused on the tables of guild {mine}", "it can read them through the pooler")
+
+
+def _look_for_leftovers(connection: psycopg.Connection[Any], login: str) -> int:
+    seen = set()
+    for _number in range(POOLED_TRANSACTIONS):
+        with connection.transaction():
+            row = connection.execute("SELECT current_user::text, pg_backend_pid(), current_setting('search_path')").fetchone()
+        user, backend, path = row or ("?", 0, "")
+        seen.add(backend)
+        if user != login or "guild_" in path:
+            raise Broken(f"a wiped session of {login}", f"a session of another client: role {user}, search_path {path}")
+    return len(seen)
 
 
 def _read_own(connection: psycopg.Connection[Any], guild: int) -> None:
@@ -158,6 +189,13 @@ PROMISES = (
         "A guild's role is refused on another guild's tables",
         guild_isolation,
         "the grants on the schemas named: playbooks/guild_report.yml; stop the services until it is understood",
+        needs=("data.postgres_scram",),
+    ),
+    Promise(
+        "data.pooler_wipes",
+        "The pooler hands on no role and no search_path",
+        pooler_wipes,
+        "the settings of release postgres-pooler: helm upgrade or an edited ConfigMap? playbooks/data.yml puts them right",
         needs=("data.postgres_scram",),
     ),
     Promise(

@@ -35,6 +35,7 @@ class Inputs:
     namespace_services: str
     audit_log: str
     postgres_host: str
+    postgres_pooler_host: str
     postgres_port: int
     postgres_database: str
     postgres_admin_secret: str

@@ -59,6 +59,10 @@ options:
     description: Host name of Postgres.
     type: str
     required: true
+  postgres_pooler_host:
+    description: Host name of the pooler that the services connect to.
+    type: str
+    required: true
   postgres_port:
     description: Port of Postgres.
     type: int
@@ -148,6 +152,7 @@ EXAMPLES = r"""
     kubeconfig: /var/lib/dcm/local/kubeconfig
     access: direct
     postgres_host: postgres.dcm-data.svc.cluster.local
+    postgres_pooler_host: postgres-pooler.dcm-data.svc.cluster.local
     redis_host: redis.dcm-data.svc.cluster.local
     migrations_dir: services/migrations
     guilds: [1100000000000000001, 1100000000000000002]

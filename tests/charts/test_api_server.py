@@ -46,6 +46,7 @@ CASES = [
     ("dcm-service", {}),
     ("dcm-service", FULL),
     ("dcm-service", STATEFUL),
+    ("lite-pgbouncer", {**ACCESS, "replicas": 2}),
     ("lite-postgres", ACCESS),
     ("lite-redis", ACCESS),
 ]

@@ -68,6 +68,23 @@ def one_grant_too_many() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def leaky_pooler() -> Iterator[None]:
+    """Sessions are no longer wiped: what a client leaves in one, the next client finds."""
+
+    def settle(config: str) -> None:
+        kubectl("replace", "-f", "-", stdin=config)
+        kubectl("rollout", "restart", "-n", "dcm-data", "deployment/postgres-pooler")
+        kubectl("rollout", "status", "-n", "dcm-data", "deployment/postgres-pooler", "--timeout=120s")
+
+    saved = json.loads(kubectl("get", "configmap", "-n", "dcm-data", "postgres-pooler", "-o", "json"))
+    del saved["metadata"]["resourceVersion"]
+    whole = json.dumps(saved)
+    settle(whole.replace("server_reset_query_always = 1", "server_reset_query_always = 0"))
+    yield
+    settle(whole)
+
+
+@contextlib.contextmanager
 def mighty_services() -> Iterator[None]:
     sql("ALTER ROLE dcm_service CREATEDB")
     yield
@@ -106,6 +123,7 @@ def no_worker() -> Iterator[None]:
         (no_pod_security, "cluster.pod_security"),
         (mighty_services, "data.postgres_scram"),
         (one_grant_too_many, "data.guild_isolation"),
+        (leaky_pooler, "data.pooler_wipes"),
         (suspended_guild, "data.registry_complete"),
         (secret_in_a_config_map, "services.no_secrets_in_pods"),
         (no_worker, "services.ready"),
@@ -115,6 +133,7 @@ def test_exactly_its_promise_turns_red(
     taken_away: Callable[[], contextlib.AbstractContextManager[None]], promise: str, tmp_path: Path
 ) -> None:
     only = ["cluster.kubeconfig_private", "cluster.default_deny", "cluster.pod_security", "data.registry_complete", "data.guild_isolation"]
+    only += ["data.pooler_wipes"]
     only += ["services.no_secrets_in_pods", "services.ready"]
     variables = {"verify_only": only, "verify_report_dir": str(tmp_path)}
     command = [
