@@ -27,7 +27,8 @@ CREATE VIEW overview AS SELECT key FROM settings;
 # Asked of the server for every application role and every object of every other guild: what it would allow.
 ALLOWED = """
 WITH g AS (SELECT guild_id, ('guild_' || guild_id || '_app')::regrole::oid AS app,
-        ('guild_' || guild_id || '_owner')::regrole::oid AS owner, n.oid AS ns FROM dcm.guild JOIN pg_namespace n ON n.nspname = 'guild_' || guild_id),
+        ('guild_' || guild_id || '_owner')::regrole::oid AS owner, n.oid AS ns
+        FROM dcm.guild JOIN pg_namespace n ON n.nspname = 'guild_' || guild_id),
     rel AS (SELECT g.guild_id, c.oid, c.relkind, c.relname::text FROM g
         JOIN pg_class c ON c.relnamespace = g.ns AND c.relkind IN ('r', 'v', 'S')),
     fn AS (SELECT g.guild_id, p.oid, p.proname::text FROM g JOIN pg_proc p ON p.pronamespace = g.ns),
