@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.dcm.platform.plugins.module_utils._guild_batch import Batches, run_batch
 from ansible_collections.dcm.platform.plugins.module_utils._guild_model import NOTHING, GuildPlan, Outcome, Tally
 from ansible_collections.dcm.platform.plugins.module_utils._guild_run import run_guild
 from ansible_collections.dcm.platform.plugins.module_utils._guild_sql import Session
@@ -95,9 +96,11 @@ class _Work:
         self.results: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self.stop = threading.Event()
         self.trouble: Exception | None = None
+        self.connections = 1
         self._count_failures(0)
 
     def outcomes(self, connections: int) -> Iterator[Outcome]:
+        self.connections = max(1, connections)
         for _number in range(connections):
             threading.Thread(target=self._thread, daemon=True).start()
         running = connections
@@ -118,23 +121,38 @@ class _Work:
 
     def _thread(self) -> None:
         conn: Conn | None = None
+        batches = Batches(self.connections)
         try:
             while self.waiting and not self.stop.is_set():
                 if conn is None or conn.broken:
                     conn = self._connect()
                 try:
-                    plan = self.waiting.popleft()
+                    with self.counting:
+                        plans = batches.take(self.waiting)
                 except IndexError:
                     break
-                outcome = run_guild(conn, plan, self.session)
-                self._count_failures(bool(outcome.error) and (self.last or not outcome.again))
-                self.results.put(outcome)
+                batches.learn(self._run(conn, plans))
         except Exception as problem:  # noqa: BLE001 - a thread cannot raise: the fleet tells it
             self.trouble = problem
         finally:
             if conn is not None:
                 conn.close()
             self.results.put(None)
+
+    def _run(self, conn: Conn, plans: list[GuildPlan]) -> list[Outcome]:
+        """Together, or one by one; what is not begun when the run stops goes back to the queue, to be counted as not started."""
+        together = run_batch(conn, plans, self.session) if len(plans) > 1 else None
+        for outcome in together or ():
+            self.results.put(outcome)
+        done = list(together or ())
+        for number, plan in enumerate(plans if together is None else ()):
+            if number and (self.stop.is_set() or conn.broken):
+                self.waiting.extendleft(reversed(plans[number:]))
+                break
+            done.append(run_guild(conn, plan, self.session))
+            self._count_failures(bool(done[-1].error) and (self.last or not done[-1].again))
+            self.results.put(done[-1])
+        return done
 
     def _connect(self) -> Conn:
         """A restarting server gets some seconds."""

@@ -120,6 +120,25 @@ def migrate_script(plan: GuildPlan, segment: Segment, since: tuple[str, str], st
     return Script(head + body_of(segment) + tail, len(head))
 
 
+def batch_script(plans: Sequence[GuildPlan], session: Session) -> str:
+    """The same migrations for several guilds, in one transaction.
+
+    Names are made of a checked number, so they need no quoting: composing each would cost more than the server takes for it.
+    """
+    segment = plans[0].segments[0]
+    body = body_of(segment)
+    before = [plan.before for plan in plans if plan.before]
+    ids = [plan.guild_id for plan in plans]
+    owners = ", ".join(map(owner_role, ids))
+    join, leave = ("", "") if session.superuser else (f"GRANT {owners} TO CURRENT_USER;", f"REVOKE {owners} FROM CURRENT_USER;")
+    claimed = (ids, [current.state for current in before], [current.digest for current in before])
+    claim_all = sql.SQL("SELECT dcm.claim_guilds({}::bigint[], {}, {});").format(*claimed)
+    books = sql.SQL("SELECT dcm.record_migrations({}::bigint[], {}, {}, {});")
+    recorded = books.format(ids, [plan.state for plan in plans], [plan.plan for plan in plans], _reached(segment, session))
+    work = [f"SET LOCAL ROLE {owner_role(one)}; SET LOCAL search_path = {schema_name(one)};{body}\n;" for one in ids]
+    return "".join([_text([claim_all]), join, *work, BACK.replace("{leave}", leave), _text([recorded])])
+
+
 def record(plan: GuildPlan, segment: Segment, state: str, session: Session) -> str:
     """What a segment leaves in registry, ledger and audit log."""
     books = sql.SQL("SELECT dcm.record_migration({}, {}, {}, {});")

@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The guild engine beside the same DDL sent by hand: onboarding, nothing to do, one migration. Same server, same run, ratios.
 
-By hand means: one multi-statement string a guild, prepared before the clock starts, over as many connections as the engine uses, without
-registry, ledger, lock, audit log or any look at what is there. The engine does all of that, and is held against it.
+By hand means: one multi-statement string a guild (for migrations, one for ten guilds: the fastest way found), prepared before the clock
+starts, over as many connections as the engine uses, without registry, ledger, lock, audit log or any look at what is there. The engine does
+all of that, and is held against it.
 
     python tests/bench/guilds.py --guilds 200 --json guilds.json
 """
@@ -47,6 +48,7 @@ SETTINGS = {"max_locks_per_transaction": "512", "max_wal_size": "8GB", "checkpoi
 
 
 KINDS = ("wall", "server_cpu")
+TOGETHER = 10
 
 
 class Bench:
@@ -156,7 +158,8 @@ def one_round(bench: Bench, newest: Any) -> dict[str, dict[str, dict[str, float]
     """Each contestant with guilds of its own."""
     raw, own = bench.ids(), bench.ids()
     create = [bench.provision_script(guild_id) for guild_id in raw]
-    migrate = [bench.migrate_script(guild_id) for guild_id in raw]
+    single = [bench.migrate_script(guild_id) for guild_id in raw]
+    migrate = [b";".join(single[start : start + TOGETHER]) for start in range(0, len(single), TOGETHER)]
     return {
         "onboard": {"raw": bench.measure(lambda: bench.by_hand(create)), "engine": bench.measure(lambda: bench.engine(own, bench.first))},
         "nothing": {"engine": bench.measure(lambda: bench.engine(own, bench.first))},
