@@ -94,8 +94,9 @@ class _Planner:
             return GuildPlan(guild.guild_id, NOTHING, None, ABSENT, "", "")
         if guild.state != PRESENT:
             raise PlatformError(f"the guild is not registered, so it cannot become '{guild.state}': onboard it with state 'present'")
-        plan = guild.plan or self.context.default_plan
-        placement = guild.placement or self.context.default_placement
+        plan, placement = guild.plan or self.context.default_plan, self.context.default_placement
+        if guild.placement and guild.placement != placement:
+            raise PlatformError(f"placement '{guild.placement}' is another server: this one is '{placement}' (default_placement)")
         return GuildPlan(guild.guild_id, CREATE, None, ACTIVE, plan, placement, self.fresh, grant_member=True)
 
     def _known(self, guild: Wanted, now: Current) -> GuildPlan:

@@ -63,7 +63,7 @@ options:
     type: str
     default: free
   default_placement:
-    description: Placement of new guilds that name none.
+    description: Name of this server. A new guild that names another placement is refused.
     type: str
     default: default
   confirm_erase:

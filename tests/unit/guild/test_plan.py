@@ -73,6 +73,7 @@ def test_the_plan_of_a_guild_can_change() -> None:
         (Wanted(ID, "migrated"), None, "not registered"),
         (Wanted(ID, "suspended"), None, "not registered"),
         (Wanted(ID, placement="west"), now(), "lives on placement 'default'"),
+        (Wanted(ID, placement="west"), None, "placement 'west' is another server: this one is 'default'"),
         (Wanted(ID), now(has_schema=False), "its schema is gone"),
         (Wanted(ID, "migrated"), now(has_owner=False, has_app=False), "its owner role and its application role is gone"),
     ],
