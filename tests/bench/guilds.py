@@ -6,7 +6,9 @@ By hand means: one multi-statement string a guild (for migrations, one for ten g
 starts, over as many connections as the engine uses, without registry, ledger, lock, audit log or any look at what is there. The engine does
 all of that, and is held against it.
 
-    python tests/bench/guilds.py --guilds 200 --json guilds.json
+    python tests/bench/guilds.py --guilds 100 1000 10000 --json guilds.json --csv guilds.csv --plot guilds.svg
+
+The loop over community.postgresql runs for a few guilds only: its cost per guild does not depend on their number until there are thousands.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +32,7 @@ if __name__ == "__main__":
     ROOT = Path(__file__).resolve().parents[2]
     sys.path[:0] = [str(ROOT), str(ROOT / "collections")]
 
+from ansible_collections.dcm.platform.plugins.module_utils import _guild_archives as archives
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_drift as drift
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_sql as build
 from ansible_collections.dcm.platform.plugins.module_utils._guild_engine import Engine, Request
@@ -38,6 +42,8 @@ from ansible_collections.dcm.platform.plugins.module_utils._guild_model import W
 from ansible_collections.dcm.platform.plugins.module_utils._guild_plan import PlanContext
 from ansible_collections.dcm.platform.plugins.module_utils._guild_store import Access
 
+from tests.bench.guild_loop import loop_seconds
+from tests.bench.guild_results import plot, rows, write_csv
 from tests.support.postgres import PostgresServer, running_postgres
 
 SOURCE = Path(__file__).resolve().parents[2]
@@ -49,6 +55,8 @@ SETTINGS = {"max_locks_per_transaction": "512", "max_wal_size": "8GB", "checkpoi
 
 KINDS = ("wall", "server_cpu")
 TOGETHER = 10
+LOOPED = 3
+TABLES = ("settings", "cleanup_rule", "cleanup_action")
 
 
 class Bench:
@@ -78,11 +86,12 @@ class Bench:
     def engine(self, ids: Sequence[int], migrations: Any, state: str = "present") -> None:
         request = Request(
             wanted=[Wanted(guild_id, state) for guild_id in ids],
-            context=PlanContext(migrations),
+            context=PlanContext(migrations, confirm_erase=frozenset(ids)),
             control=read_migrations(CONTROL),
             run_id=str(uuid.uuid4()),
             actor="bench",
             connections=self.connections,
+            results="failed",
         )
         result = Engine(request, self.access()).run()
         if result["failure"]:
@@ -114,6 +123,45 @@ class Bench:
     def migrate_script(self, guild_id: int) -> bytes:
         head = f"SET LOCAL ROLE {owner_role(guild_id)}; SET LOCAL search_path = {schema_name(guild_id)};"
         return (head + NEXT.split("\n", 1)[1]).encode()
+
+    def erase_script(self, guild_id: int) -> bytes:
+        schema, owner = schema_name(guild_id), owner_role(guild_id)
+        roles = f"DROP OWNED BY {owner}; DROP ROLE {schema}_app; DROP ROLE {owner};"
+        return f"DROP SCHEMA {schema} CASCADE; {roles}".encode()
+
+    def copy_by_hand(self, ids: Sequence[int], folder: Path) -> None:
+        """Every table into a file, and nothing else: one connection after the other would be slower, more than these are not faster."""
+        shares = [ids[number :: self.connections] for number in range(self.connections)]
+
+        def work(share: Sequence[int]) -> None:
+            with self.access().connect("bench") as conn:
+                for guild_id in share:
+                    for table in TABLES:
+                        statement = f"COPY {schema_name(guild_id)}.{table} TO STDOUT"
+                        with (
+                            (folder / f"{guild_id}.{table}").open("wb") as file,
+                            conn.cursor() as cursor,
+                            cursor.copy(statement.encode()) as copy,
+                        ):
+                            for block in copy:
+                                file.write(block)
+
+        with ThreadPoolExecutor(self.connections) as pool:
+            list(pool.map(work, shares))
+
+    def export(self, ids: Sequence[int], folder: Path) -> None:
+        job = archives.Job(archives.EXPORTED, ids, folder, False, self.connections, False, str(uuid.uuid4()), "bench")
+        result = archives.run(job, self.access())
+        if result["failure"]:
+            raise RuntimeError(result["failure"])
+
+    def loop(self) -> dict[str, float]:
+        """The playbook that loops, as seconds for as many guilds as the others have."""
+        ids = self.ids()[:LOOPED]
+        login = {**self.server.login, "login_db": self.database}
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = loop_seconds(login, ids, build.body_of(segments(self.first.migrations, "", "")[0]), TABLES, Path(folder))
+        return {"wall": seconds / LOOPED * self.guilds}
 
     def measure(self, work: Callable[[], None]) -> dict[str, float]:
         """Wall seconds, and the CPU seconds of the server: the figure to trust on a shared machine."""
@@ -154,12 +202,14 @@ def _stat(pid: int) -> _Process | None:
     return _Process(int(fields[1]), used, ended, fields[0] == "Z" or "127.0.0.1" in title)
 
 
-def one_round(bench: Bench, newest: Any) -> dict[str, dict[str, dict[str, float]]]:
-    """Each contestant with guilds of its own."""
+def one_round(bench: Bench, newest: Any, folder: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Each contestant with guilds of its own, from their first day to their last."""
     raw, own = bench.ids(), bench.ids()
     create = [bench.provision_script(guild_id) for guild_id in raw]
     single = [bench.migrate_script(guild_id) for guild_id in raw]
     migrate = [b";".join(single[start : start + TOGETHER]) for start in range(0, len(single), TOGETHER)]
+    erase = [bench.erase_script(guild_id) for guild_id in raw]
+    (folder / "raw").mkdir(parents=True)
     return {
         "onboard": {"raw": bench.measure(lambda: bench.by_hand(create)), "engine": bench.measure(lambda: bench.engine(own, bench.first))},
         "nothing": {"engine": bench.measure(lambda: bench.engine(own, bench.first))},
@@ -167,6 +217,12 @@ def one_round(bench: Bench, newest: Any) -> dict[str, dict[str, dict[str, float]
             "raw": bench.measure(lambda: bench.by_hand(migrate)),
             "engine": bench.measure(lambda: bench.engine(own, newest, "migrated")),
         },
+        "export": {
+            "raw": bench.measure(lambda: bench.copy_by_hand(raw, folder / "raw")),
+            "engine": bench.measure(lambda: bench.export(own, folder / "engine")),
+        },
+        "drift": {"engine": bench.measure(lambda: _drift(bench, own))},
+        "erase": {"raw": bench.measure(lambda: bench.by_hand(erase)), "engine": bench.measure(lambda: bench.engine(own, newest, "absent"))},
     }
 
 
@@ -178,20 +234,16 @@ def run(guilds: int = 200, connections: int = 2, rounds: int = 3) -> dict[str, A
             (Path(second) / file.name).write_text(file.read_text())
         (Path(second) / "20990101000000_note.sql").write_text(NEXT)
         newest = read_migrations(second)
-        found = [one_round(bench, newest) for _round in range(rounds)]
-        check = bench.measure(lambda: _drift(bench))
-        fleet = bench.used // 2
-    return {
-        "guilds": guilds,
-        "connections": connections,
-        "rounds": rounds,
-        **_summary(found, guilds),
-        "drift_ms": check["wall"] * 1000 / fleet,
-    }
+        found = [one_round(bench, newest, Path(first) / f"round {number}") for number in range(rounds)]
+        looped = bench.loop()
+    numbers = {"guilds": guilds, "connections": connections, "rounds": rounds, **_summary(found, guilds)}
+    numbers["ms_per_guild"]["onboard"]["loop"] = {"wall": round(looped["wall"] * 1000 / guilds, 1)}
+    numbers["times_the_loop"] = round(looped["wall"] * 1000 / guilds / numbers["ms_per_guild"]["onboard"]["engine"]["wall"], 1)
+    return numbers
 
 
-def _drift(bench: Bench) -> None:
-    drift.fingerprints(bench.access(), "dcm_service", bench.connections)
+def _drift(bench: Bench, ids: Sequence[int]) -> None:
+    drift.fingerprints(bench.access(), "dcm_service", bench.connections, ids)
 
 
 def _summary(found: list[dict[str, dict[str, dict[str, float]]]], guilds: int) -> dict[str, Any]:
@@ -214,24 +266,35 @@ def describe(numbers: dict[str, Any]) -> str:
     head = "{guilds} guilds, {connections} connections, median of {rounds} rounds; ms per guild, wall (server CPU)"
     lines = [head.format(**numbers)]
     for case, sides in numbers["ms_per_guild"].items():
-        cells = ", ".join(f"{side} {cost['wall']:.2f} ({cost['server_cpu']:.2f})" for side, cost in sides.items())
+        cells = ", ".join(
+            f"{side} {cost['wall']:.2f}" + (f" ({cost['server_cpu']:.2f})" if "server_cpu" in cost else "") for side, cost in sides.items()
+        )
         share = numbers["throughput_of_raw"].get(case)
         lines.append(f"  {case:8} {cells}" + (f"; engine reaches {share['wall']:.2f} ({share['server_cpu']:.2f}) of raw" if share else ""))
-    lines.append(f"  drift    {numbers['drift_ms']:.2f}")
+    lines.append(f"  onboarding is {numbers['times_the_loop']:.0f} times as fast as the loop over community.postgresql")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--guilds", type=int, default=200)
+    parser.add_argument("--guilds", type=int, nargs="+", default=[200], help="how many; several numbers run one after the other")
     parser.add_argument("--connections", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--json", type=Path, help="write all numbers to this file")
+    parser.add_argument("--csv", type=Path, help="write them as rows")
+    parser.add_argument("--plot", type=Path, help="draw them (SVG)")
     arguments = parser.parse_args()
-    numbers = run(arguments.guilds, arguments.connections, arguments.rounds)
-    print(describe(numbers))
+    found = []
+    for guilds in arguments.guilds:
+        found.append(run(guilds, arguments.connections, arguments.rounds))
+        print(describe(found[-1]), flush=True)
+    every = [row for numbers in found for row in rows(numbers)]
     if arguments.json:
-        arguments.json.write_text(json.dumps(numbers, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+    if arguments.csv:
+        write_csv(arguments.csv, every)
+    if arguments.plot:
+        plot(arguments.plot, every)
 
 
 if __name__ == "__main__":
