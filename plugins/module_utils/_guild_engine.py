@@ -86,6 +86,7 @@ class Engine:
         self.rows: list[dict[str, Any]] = []
         self.failures: list[str] = []
         self.advice: list[str] = []
+        self.begun, self.told = False, 0
 
     def run(self) -> dict[str, Any]:
         """Without access: the prediction for a server with nothing on it."""
@@ -97,7 +98,10 @@ class Engine:
             with self.access.connect("guild engine") as conn:
                 return self._converge(conn, self.access)
         except psycopg.Error as problem:
-            raise PlatformError(f"Postgres refused: {' '.join(str(problem).split())} [{problem.sqlstate or 'connection'}]") from problem
+            # Not connected again: after a crash commits may be lost, so only a new plan can say what is done.
+            words = f"Postgres refused: {' '.join(str(problem).split())} [{problem.sqlstate or 'connection'}]"
+            again = f"; {self.told:,} guilds were worked on before that. The same command again resumes." if self.begun else ""
+            raise PlatformError(words + again) from problem
 
     def _converge(self, conn: store.Conn, access: store.Access) -> dict[str, Any]:
         planned = self._plan_control(conn)
@@ -182,9 +186,12 @@ class Engine:
         progress = Progress(request.progress_file, sum(plan.action != NOTHING for plan in plans))
         progress.announce(plan_lines(planned, plans))
 
+        self.begun = True
+
         def tell(outcome: Outcome) -> None:
             self._tell(outcome)
             if outcome.plan.action != NOTHING:
+                self.told += 1
                 progress.step(bool(outcome.error))
 
         fleet = Fleet(access, session, request.connections, request.max_failures, tell)
