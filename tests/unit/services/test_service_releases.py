@@ -147,6 +147,7 @@ def test_the_servers_let_in_who_uses_them() -> None:
         return found
 
     catalog = defaults("dcm_services")["dcm_services_catalog"]
-    for server in ("postgres", "redis"):
+    for server, role, peers in (("postgres", "pgbouncer", "pgbouncer_peers"), ("redis", "redis", "redis_clients")):
         users = [name for name, service in catalog.items() if server in service["uses"]]
-        assert [client["name"] for client in defaults(server)[f"{server}_clients"]] == users
+        assert [client["name"] for client in defaults(role)[peers]] == users
+    assert [client["name"] for client in defaults("postgres")["postgres_clients"]] == [defaults("pgbouncer")["pgbouncer_release"]]
