@@ -57,7 +57,7 @@ def alive(holder: Holder | None) -> bool | None:
     """Does the holder live? None: it is on another machine, or not of our making."""
     if holder is None or holder.host != socket.gethostname():
         return None
-    return started_at(holder.pid) == holder.started
+    return started_at(holder.pid) == holder.started > 0
 
 
 class RunLock:
@@ -168,7 +168,7 @@ def _watch(run: Holder, every: float, work: Callable[[], None]) -> None:
     except (AttributeError, OSError):  # not Linux, or gone already
         handle = -1
     due = time.monotonic() + every
-    while started_at(run.pid) == run.started:
+    while run.started and started_at(run.pid) == run.started:
         pause = max(0.0, due - time.monotonic()) if every else 3600.0
         if handle >= 0:
             select.select([handle], [], [], pause)

@@ -22,7 +22,8 @@ def run_of() -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     processes: list[subprocess.Popen[bytes]] = []
 
     def start() -> subprocess.Popen[bytes]:
-        processes.append(subprocess.Popen(["sleep", "120"]))
+        # With SIGINT as a shell has it in the foreground: in the background it is ignored, and children inherit that.
+        processes.append(subprocess.Popen(["env", "--default-signal=INT", "sleep", "120"]))
         return processes[-1]
 
     yield start
@@ -78,6 +79,14 @@ def test_the_lock_goes_with_the_run(tmp_path: Path, run_of: Callable[[], subproc
     next_keeper = hold(tmp_path, second.pid)
     assert wait_until(lambda: not is_running(keeper))
     assert is_running(next_keeper)
+
+
+def test_the_keeper_of_a_run_that_has_ended_already_ends(tmp_path: Path, run_of: Callable[[], subprocess.Popen[bytes]]) -> None:
+    playbook = run_of()
+    playbook.kill()
+    wait_until(lambda: started_at(playbook.pid) == 0)
+    keeper = hold(tmp_path, playbook.pid)
+    assert wait_until(lambda: not is_running(keeper))
 
 
 def test_a_killed_keeper_is_replaced(tmp_path: Path, run_of: Callable[[], subprocess.Popen[bytes]]) -> None:
