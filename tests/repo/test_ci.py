@@ -115,15 +115,22 @@ def test_no_test_is_skipped() -> None:
     assert not [name for name in found if name != "tests/repo/test_ci.py"]
 
 
-def test_renovate_finds_the_pins() -> None:
-    """Its expressions match the pins that no package manager's own file holds."""
-    config = load(ROOT / ".github/renovate.json")
-    expressions = [re.compile(re.sub(r"\(\?<", "(?P<", text)) for manager in config["customManagers"] for text in manager["matchStrings"]]
-    example = yaml.safe_load(
-        "text: |\n  demo_chart_repo: oci://charts.example/demo\n  demo_chart_name: demo\n  demo_chart_version: 1.2.3\n"
-    )["text"]
-    assert any(expression.search(example) for expression in expressions)
-    pinned = [path for path in named("roles/*/defaults/main.yml") if "_chart_version:" in path.read_text(encoding="utf-8")]
-    for path in pinned:
-        count = len(re.findall(r"^\w+_chart_version:", path.read_text(encoding="utf-8"), re.MULTILINE))
-        assert sum(len(expression.findall(path.read_text(encoding="utf-8"))) for expression in expressions) == count, short(path)
+def test_renovate_finds_the_locked_charts() -> None:
+    """Its expressions match every chart of the lock, and what they leave behind is an entry without the digest of another version."""
+    managers = json.loads((ROOT / ".github/renovate.json").read_text(encoding="utf-8"))["customManagers"]
+    text = (ROOT / "charts/lock.yml").read_text(encoding="utf-8")
+    found: set[tuple[str, str]] = set()
+    for manager in managers:
+        (expression,) = (re.compile(wanted.replace("(?<", "(?P<")) for wanted in manager["matchStrings"])
+        for match in expression.finditer(text):
+            found.add((match["depName"], match["currentValue"]))
+            values = {**match.groupdict(), "newValue": "9.9.9"}
+            replaced = re.sub(r"{{{(\w+)}}}", lambda name, values=values: values[name[1]], manager["autoReplaceStringTemplate"])
+            bumped = load_text(text.replace(match[0], replaced))
+            assert [entry["sha256"] for entry in bumped.values() if entry["version"] == "9.9.9"] == [None]
+            assert len(bumped) == len(load_text(text))
+    assert found == {(entry["chart"], entry["version"]) for entry in load_text(text).values()}
+
+
+def load_text(text: str) -> dict[str, dict[str, Any]]:
+    return dict(yaml.safe_load(text)["charts"])
