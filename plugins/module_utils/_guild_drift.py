@@ -8,8 +8,9 @@ migrations in a transaction that is rolled back, and read by the same statement.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,7 +21,8 @@ from ansible_collections.dcm.platform.plugins.module_utils._guild_model import M
 from ansible_collections.dcm.platform.plugins.module_utils._guild_store import Access, Conn
 from psycopg import sql
 
-PROBE = 1
+# The id of the schema that is made to be read and rolled back: no guild has it, and no text of a migration holds it by chance.
+PROBE = 2**62 - 1
 # Postgres 15.20 writes pg_attver=<number> into the options of each column it makes, another number for each table: no part of a schema.
 STAMPED = re.compile(r"\{stampless:([a-z.]+)\}")
 ACL = re.compile(r"\{acl:([a-z.]+)\}")
@@ -46,7 +48,7 @@ PARTS = (
         p.rolsuper OR p.rolcreatedb OR p.rolcreaterole OR p.rolreplication OR p.rolbypassrls)
         FROM r JOIN pg_roles p ON p.oid = r.role""",
     """SELECT r.guild_id, r.nspname, concat_ws(' ', 'member', pg_get_userbyid(m.member), 'of', pg_get_userbyid(m.roleid))
-        FROM r JOIN pg_auth_members m ON m.roleid = r.role WHERE m.member <> {service_oid}""",
+        FROM r JOIN pg_auth_members m ON m.roleid = r.role WHERE r.owns OR m.member <> {service_oid}""",
     """SELECT r.guild_id, r.nspname, concat_ws(' ', 'member', pg_get_userbyid(m.member), 'of', pg_get_userbyid(m.roleid))
         FROM r JOIN pg_auth_members m ON m.member = r.role""",
     # Two parts, not one with OR: that would compare every guild with every default of the whole fleet.
@@ -86,7 +88,8 @@ PARTS = (
 LEDGER = "SELECT g.guild_id, g.nspname, concat_ws(' ', 'ledger', m.version, m.checksum) FROM g JOIN dcm.guild_migration m USING (guild_id)"
 RELATIONS = """c AS MATERIALIZED (SELECT g.guild_id, g.nspname, k.oid, k.relname, k.relkind, k.relpersistence, k.relrowsecurity,
     k.relforcerowsecurity, k.relowner, k.relacl, k.reloptions, k.relam FROM g JOIN pg_class k ON k.relnamespace = g.ns),
-r AS MATERIALIZED (SELECT g.guild_id, g.nspname, v.role FROM g CROSS JOIN LATERAL (VALUES (g.owner), (g.app)) v (role))"""
+r AS MATERIALIZED (SELECT g.guild_id, g.nspname, v.role, v.owns
+    FROM g CROSS JOIN LATERAL (VALUES (g.owner, true), (g.app, false)) v (role, owns))"""
 ALL_LINES = """WITH g AS MATERIALIZED ({scope}), {relations}, lines (guild_id, nspname, line) AS ({union})
 SELECT guild_id, replace(line, nspname, '@') AS line FROM lines"""
 HASHED = "SELECT guild_id, md5(string_agg(line, E'\\n' ORDER BY line COLLATE \"C\")) FROM ({lines}) x GROUP BY 1"
@@ -140,19 +143,25 @@ class _Undo(Exception):
     """Ends the transaction of the probe."""
 
 
-def expected_lines(conn: Conn, session: build.Session, applied: Sequence[Migration]) -> set[str]:
-    """What these migrations make of an empty schema: done for real, read, and rolled back."""
-    found: set[str] = set()
+@contextlib.contextmanager
+def tried(conn: Conn, session: build.Session, applied: Sequence[Migration]) -> Iterator[None]:
+    """What these migrations make of an empty schema, as long as the block: done for real, and rolled back."""
+    with contextlib.suppress(_Undo), conn.transaction():
+        conn.execute(build.probe_script(PROBE, Segment(tuple(applied), True, "", ""), session).encode())
+        yield
+        raise _Undo
+
+
+def tried_lines(conn: Conn, service_role: str, applied: Sequence[Migration]) -> set[str]:
+    """Inside of such a block."""
     probe = sql.SQL(PROBED).format(probe=PROBE, schema=schema_name(PROBE)).as_string(None)
-    segment = Segment(tuple(applied), True, "", "")
-    try:
-        with conn.transaction():
-            conn.execute(build.probe_script(PROBE, segment, session).encode())
-            found = {row[1] for row in conn.execute(_lines(probe, session.service_role, False).encode())}
-            raise _Undo
-    except _Undo:
-        pass
+    found = {row[1] for row in conn.execute(_lines(probe, service_role, False).encode())}
     return found | {f"ledger {migration.version} {migration.checksum}" for migration in applied}
+
+
+def expected_lines(conn: Conn, session: build.Session, applied: Sequence[Migration]) -> set[str]:
+    with tried(conn, session, applied):
+        return tried_lines(conn, session.service_role, applied)
 
 
 def digest_lines(conn: Conn, lines: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ import functools
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -18,6 +18,7 @@ from ansible_collections.dcm.platform.plugins.module_utils import _guild_control
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_store as store
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guild_fleet import Fleet
+from ansible_collections.dcm.platform.plugins.module_utils._guild_metrics import Publisher, RunMetrics, Target
 from ansible_collections.dcm.platform.plugins.module_utils._guild_migrations import MigrationSet
 from ansible_collections.dcm.platform.plugins.module_utils._guild_model import (
     CREATE,
@@ -72,6 +73,7 @@ class Request:
     check: bool = False
     results: str = "changed"
     progress_file: str | None = None
+    metrics: Target = field(default_factory=Target)
 
 
 class Engine:
@@ -185,23 +187,28 @@ class Engine:
         session = Session(request.service_role, store.is_superuser(conn), request.run_id, request.actor)
         progress = Progress(request.progress_file, sum(plan.action != NOTHING for plan in plans))
         progress.announce(plan_lines(planned, plans))
+        metrics = RunMetrics(len(plans), request.context.migrations.version)
 
         self.begun = True
 
         def tell(outcome: Outcome) -> None:
             self._tell(outcome)
+            metrics.count(outcome)
             if outcome.plan.action != NOTHING:
                 self.told += 1
                 progress.step(bool(outcome.error))
 
         fleet = Fleet(access, session, request.connections, request.max_failures, tell)
         asked = {guild.guild_id: guild for guild in self._wanted(conn)} if progress.total else {}
-        try:
-            tally = fleet.apply(split_waves(plans, request.waves), lambda ids: self._plan(conn, [asked[guild_id] for guild_id in ids]))
-        finally:
-            progress.close()
-        if progress.total or planned:
-            store.make_durable(conn, request.run_id, "run", json.dumps(tally.as_dict()), request.actor)
+        with Publisher(request.metrics, metrics.metrics) as publisher:
+            try:
+                tally = fleet.apply(split_waves(plans, request.waves), lambda ids: self._plan(conn, [asked[guild_id] for guild_id in ids]))
+            finally:
+                progress.close()
+            if progress.total or planned:
+                store.make_durable(conn, request.run_id, "run", json.dumps(tally.as_dict()), request.actor)
+            metrics.end(success=not (tally.failed or tally.not_started))
+        self.advice += [publisher.trouble] if publisher.trouble else []
         return self._answer(planned, plans, tally, fleet.trouble)
 
     def _tell(self, outcome: Outcome) -> None:

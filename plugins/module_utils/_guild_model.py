@@ -96,6 +96,7 @@ class Outcome:
     seconds: float = 0.0
     error: str = ""
     again: bool = False
+    sqlstate: str = ""
 
 
 @dataclass(slots=True)

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -14,6 +15,7 @@ from ansible_collections.dcm.platform.plugins.module_utils import _guild_capacit
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_drift as drift
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_store as store
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.dcm.platform.plugins.module_utils._guild_metrics import Target, fleet_metrics
 from ansible_collections.dcm.platform.plugins.module_utils._guild_migrations import MigrationSet
 from ansible_collections.dcm.platform.plugins.module_utils._guild_model import Current
 from ansible_collections.dcm.platform.plugins.module_utils._guild_sql import Session
@@ -29,6 +31,8 @@ class Question:
     migrations: MigrationSet | None
     connections: int
     explain: int
+    drift: bool = False
+    metrics: Target = field(default_factory=Target)
 
 
 def answer(access: store.Access, question: Question) -> dict[str, Any]:
@@ -40,9 +44,9 @@ def answer(access: store.Access, question: Question) -> dict[str, Any]:
             found = _describe(question, current)
             load = capacity.Load(store.count_guilds(conn), 0, question.connections)
             found["settings"] = [finding.as_dict() for finding in capacity.findings(store.read_settings(conn), load)]
-            if question.migrations is not None:
+            if question.migrations is not None and question.drift:
                 found["drift"] = _drift(access, conn, question, question.migrations, current)
-            return found
+            return {**found, "problems": _publish(question, current, found["drift"])}
     except psycopg.Error as problem:
         raise PlatformError(f"Postgres refused: {' '.join(str(problem).split())} [{problem.sqlstate or 'connection'}]") from problem
 
@@ -63,6 +67,15 @@ def _describe(question: Question, current: dict[int, Current]) -> dict[str, Any]
     }
 
 
+def _publish(question: Question, current: dict[int, Current], drifted: dict[str, Any] | None) -> list[str]:
+    if not question.metrics:
+        return []
+    placed = Counter((guild.placement, guild.state, guild.version) for guild in current.values())
+    newest = question.migrations.version if question.migrations else ""
+    problem = question.metrics.write(fleet_metrics(placed, newest, len(drifted["differing"]) if drifted else None, time.time()))
+    return [problem] if problem else []
+
+
 def _row(guild: Current) -> dict[str, str]:
     return {
         "id": str(guild.guild_id),
@@ -77,6 +90,22 @@ def _drift(
     access: store.Access, conn: store.Conn, question: Question, migrations: MigrationSet, current: dict[int, Current]
 ) -> dict[str, Any]:
     """Each guild against the schema that its own history makes; only the ones that differ are read in full."""
+    judged = judge(access, conn, question, migrations, current)
+    explained = [_explain(conn, question, current[i], judged) for i in judged.differing[: question.explain]]
+    return {"checked": len(current), "differing": [str(guild_id) for guild_id in judged.differing], "explained": explained}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The fleet beside what its migrations make: lines for each history, the fingerprint that most guilds of it have, who differs."""
+
+    expected: dict[str, set[str]]
+    prints: dict[int, str]
+    usual: dict[str, str]
+    differing: list[int]
+
+
+def judge(access: store.Access, conn: store.Conn, question: Question, migrations: MigrationSet, current: dict[int, Current]) -> Judged:
     session = Session(question.service_role, store.is_superuser(conn), "", "")
     prints = drift.fingerprints(access, question.service_role, question.connections, question.ids)
     expected: dict[str, set[str]] = {}
@@ -87,9 +116,8 @@ def _drift(
             expected[digest] = drift.expected_lines(conn, session, applied)
             hashes[digest] = drift.digest_lines(conn, expected[digest])
     usual = _usual(prints, current)
-    differing = [i for i, guild in current.items() if prints.get(i) != hashes.get(guild.digest, usual.get(guild.digest))]
-    explained = [_explain(conn, question, current[i], expected, usual) for i in sorted(differing)[: question.explain]]
-    return {"checked": len(current), "differing": [str(guild_id) for guild_id in sorted(differing)], "explained": explained}
+    differing = sorted(i for i, guild in current.items() if prints.get(i) != hashes.get(guild.digest, usual.get(guild.digest)))
+    return Judged(expected, prints, usual, differing)
 
 
 def _usual(prints: dict[int, str], current: dict[int, Current]) -> dict[str, str]:
@@ -101,11 +129,11 @@ def _usual(prints: dict[int, str], current: dict[int, Current]) -> dict[str, str
     return {digest: counter.most_common(1)[0][0] for digest, counter in votes.items()}
 
 
-def _explain(conn: store.Conn, question: Question, guild: Current, expected: dict[str, set[str]], usual: dict[str, str]) -> dict[str, Any]:
+def _explain(conn: store.Conn, question: Question, guild: Current, judged: Judged) -> dict[str, Any]:
     found = drift.lines_of(conn, question.service_role, guild.guild_id)
-    wanted = expected.get(guild.digest)
+    wanted = judged.expected.get(guild.digest)
     if wanted is None:
-        words = f"differs from most guilds of the same history ({usual.get(guild.digest, 'none')})"
+        words = f"differs from most guilds of the same history ({judged.usual.get(guild.digest, 'none')})"
         return {"id": str(guild.guild_id), "missing": [], "extra": [], "note": words}
     difference = drift.compare(guild.guild_id, found, wanted)
     return {"id": str(guild.guild_id), "missing": list(difference.missing), "extra": list(difference.extra), "note": ""}

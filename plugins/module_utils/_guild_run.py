@@ -36,7 +36,7 @@ def run_guild(conn: Conn, plan: GuildPlan, session: build.Session) -> Outcome:
         runner.run()
     except psycopg.Error as problem:
         again = problem.sqlstate in WORTH_ANOTHER_TRY or _concurrent(problem) or conn.broken
-        return Outcome(plan, time.monotonic() - start, runner.explain(problem), again)
+        return Outcome(plan, time.monotonic() - start, runner.explain(problem), again, problem.sqlstate or "")
     return Outcome(plan, time.monotonic() - start)
 
 

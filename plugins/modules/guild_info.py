@@ -39,6 +39,14 @@ options:
     description: Login role of the services; its membership in application roles is no drift.
     type: str
     default: dcm_service
+  metrics_file:
+    description:
+      - File with metrics of the fleet in Prometheus' text format, for node_exporter's textfile collector. All guilds are looked at then.
+      - Its name ends in C(.prom), and its folder exists.
+    type: path
+  metrics_url:
+    description: Address of a Pushgateway that gets the same metrics. One that does not answer is a warning.
+    type: str
   connections:
     description: Connections to read the catalog with.
     type: int
@@ -102,6 +110,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_args as args
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guild_ids import parse_snowflake
+from ansible_collections.dcm.platform.plugins.module_utils._guild_metrics import Target
 from ansible_collections.dcm.platform.plugins.module_utils._guild_migrations import read_migrations
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -111,6 +120,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "explain": {"type": "int", "default": 20},
     "migrations_dir": {"type": "path"},
     "service_role": {"type": "str", "default": "dcm_service"},
+    "metrics_file": {"type": "path"},
+    "metrics_url": {"type": "str"},
     "connections": {"type": "int", "default": 2},
 }
 
@@ -121,12 +132,16 @@ def answer(options: dict[str, Any]) -> dict[str, Any]:
 
     if options["connections"] < 1:
         raise PlatformError(f"connections: {options['connections']} must be at least 1")
+    metrics = Target(options["metrics_file"], options["metrics_url"], "dcm_guild_fleet")
+    metrics.check()
     ids = options["guilds"]
     question = report.Question(
         ids=None if ids is None else [parse_snowflake(value, f"guilds, item {number}") for number, value in enumerate(ids, 1)],
         service_role=options["service_role"],
         list_guilds=options["list_guilds"],
-        migrations=read_migrations(options["migrations_dir"]) if options["drift"] else None,
+        migrations=read_migrations(options["migrations_dir"]) if options["migrations_dir"] else None,
+        drift=options["drift"],
+        metrics=metrics,
         connections=options["connections"],
         explain=options["explain"],
     )
@@ -138,12 +153,16 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={**ARGUMENTS, **args.CONNECTION_OPTIONS},
         required_if=[("drift", True, ("migrations_dir",))],
+        mutually_exclusive=[("guilds", "metrics_file"), ("guilds", "metrics_url")],
         supports_check_mode=True,
     )
     try:
-        module.exit_json(changed=False, **answer(module.params))
+        found = answer(module.params)
     except PlatformError as problem:
         module.fail_json(msg=str(problem))
+    for trouble in found.pop("problems"):
+        module.warn(trouble)
+    module.exit_json(changed=False, **found)
 
 
 if __name__ == "__main__":

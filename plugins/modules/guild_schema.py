@@ -94,6 +94,15 @@ options:
   progress_file:
     description: File that gets one line of JSON a second while the module works.
     type: path
+  metrics_file:
+    description:
+      - File with metrics of the run in Prometheus' text format, for node_exporter's textfile collector.
+      - Replaced every five seconds and at the end.
+      - Its name ends in C(.prom), and its folder exists. Not written in check mode.
+    type: path
+  metrics_url:
+    description: Address of a Pushgateway that gets the same metrics. One that does not answer is a warning.
+    type: str
   assume_empty:
     description: In check mode, a server that cannot be reached (yet) counts as an empty one. Ignored otherwise.
     type: bool
@@ -191,7 +200,9 @@ seconds:
   returned: always
   type: float
 advice:
-  description: Settings of the server that make this run slow, with found and wanted values. Ones that would break it stop the run before.
+  description:
+    - Settings of the server that make this run slow, with found and wanted values. Ones that would break it stop the run before.
+    - Metrics that could not be written.
   returned: always
   type: list
   elements: str
@@ -210,6 +221,7 @@ from ansible_collections.dcm.platform.plugins.module_utils import _guild_args as
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_input as source
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guild_ids import parse_snowflake
+from ansible_collections.dcm.platform.plugins.module_utils._guild_metrics import Target
 from ansible_collections.dcm.platform.plugins.module_utils._guild_migrations import read_migrations
 from ansible_collections.dcm.platform.plugins.module_utils._guild_model import Unreachable, Wanted
 from ansible_collections.dcm.platform.plugins.module_utils._guild_plan import PlanContext
@@ -233,6 +245,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "waves": {"type": "list", "elements": "str", "default": []},
     "results": {"type": "str", "default": "changed", "choices": ["changed", "failed", "all", "none"]},
     "progress_file": {"type": "path"},
+    "metrics_file": {"type": "path"},
+    "metrics_url": {"type": "str"},
     "assume_empty": {"type": "bool", "default": False},
 }
 
@@ -244,6 +258,8 @@ def converge(options: dict[str, Any], check: bool) -> dict[str, Any]:
 
     if options["connections"] < 1:
         raise PlatformError(f"connections: {options['connections']} must be at least 1")
+    metrics = Target(options["metrics_file"], options["metrics_url"])
+    metrics.check()
     control_dir = options["control_migrations_dir"]
     request = engine.Request(
         wanted=wanted_guilds(options),
@@ -252,6 +268,7 @@ def converge(options: dict[str, Any], check: bool) -> dict[str, Any]:
         run_id=str(uuid.uuid4()),
         actor=getpass.getuser(),
         check=check,
+        metrics=metrics,
         **{name: options[name] for name in engine.OPTIONS},
     )
     try:

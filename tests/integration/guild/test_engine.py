@@ -446,7 +446,7 @@ def test_the_directory_is_all_that_the_directory_role_reads(site: Site) -> None:
             conn.execute("SELECT * FROM dcm.guild")
 
 
-def test_works_without_a_superuser(lab: Lab) -> None:
+def manage(lab: Lab) -> None:
     """As on a managed server: CREATEROLE, owner of the database, nothing else."""
     lab.run(check=True)
     with lab.connect() as conn:
@@ -456,6 +456,10 @@ def test_works_without_a_superuser(lab: Lab) -> None:
         conn.execute("DO $$ BEGIN CREATE ROLE dcm_directory; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
         conn.execute(f"GRANT dcm_directory TO manager_{lab.number} WITH ADMIN OPTION")
     lab.user, lab.password = f"manager_{lab.number}", "manager password"
+
+
+def test_works_without_a_superuser(lab: Lab) -> None:
+    manage(lab)
     ids = lab.ids(3)
     assert totals(lab.run(ids)) == {"created": 3}
     assert lab.run(ids)["changed"] is False

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.dcm.platform.plugins.module_utils._guild_metrics import LAST_SUCCESS
+
+from tests.support.prometheus import values
 
 from .conftest import CONTROL, MIGRATIONS, PASSWORD, ROOT, Site
 
@@ -210,3 +213,28 @@ def test_progress_is_shown_while_it_works(ansible: Ansible, lab: Any) -> None:
     ansible.one(guilds=[str(guild_id) for guild_id in lab.ids(8)], migrations_dir=lab.migrations, connections=2)
     assert "guild_schema: the plan" in ansible.output
     assert " of 8 guilds, 0 failed, " in ansible.output
+
+
+def test_metrics_of_a_run_and_of_the_fleet(ansible: Ansible) -> None:
+    first, second = ansible.site.ids(2)
+    file = ansible.folder / "dcm_guild_run.prom"
+    with ansible.site.connect() as conn:
+        conn.execute(f"CREATE SCHEMA guild_{second}")
+    ansible.one("--check", guilds=[str(first)], metrics_file=str(file))
+    assert not file.exists()
+    failed = ansible.one(guilds=[str(first), str(second)], metrics_file=str(file), metrics_url="http://127.0.0.1:1", fails=True)
+    assert any("did not take the metrics" in warning for warning in failed["warnings"])
+    run = values(file.read_text())
+    assert (run["dcm_guild_run_guilds{state=done}"], run["dcm_guild_run_failures{sqlstate_class=refused}"]) == (1, 1)
+    assert LAST_SUCCESS not in run
+    ansible.one(guilds=[str(first)], metrics_file=str(file))
+    assert values(file.read_text())[LAST_SUCCESS] > 1_700_000_000
+    (task,) = documentation("guild_info", "EXAMPLES")[:1]
+    task["dcm.platform.guild_info"]["metrics_file"] = str(ansible.folder / "dcm_guild_fleet.prom")
+    ansible.run([task])
+    fleet = values((ansible.folder / "dcm_guild_fleet.prom").read_text())
+    version = ansible.site.set().version
+    assert fleet[f"dcm_guild_fleet_guilds{{placement=default,state=active,version={version}}}"] == 1
+    assert (fleet["dcm_guild_fleet_outdated_guilds"], fleet["dcm_guild_fleet_drifted_guilds"]) == (0, 0)
+    wrong = ansible.one(guilds=[str(first)], metrics_file=str(ansible.folder / "run.txt"), fails=True)
+    assert "must end in .prom" in wrong["msg"]
