@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import resource
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +133,26 @@ def test_a_run_with_nothing_to_do_writes_nothing(lab: Lab, folder: Path) -> None
         assert plays.run("--check", guilds_file=plays.file(ids))["changed"] is False
     after = lab.query("SELECT n_tup_ins + n_tup_upd + n_tup_del, relname FROM pg_stat_user_tables WHERE schemaname = 'dcm' ORDER BY 2")
     assert before == after
+
+
+def test_memory_of_a_run_over_a_hundred_thousand_guilds(lab: Lab) -> None:
+    """Every one of them is read, planned, and refused with a reason (there are no schemas): no run keeps more than that."""
+    lab.run()
+    with lab.connect() as conn:
+        conn.execute(
+            "INSERT INTO dcm.guild (guild_id, state, plan, placement) "
+            "SELECT %s + number, 'active', 'free', 'default' FROM generate_series(1, 100000) number",
+            (lab.ids(1)[0],),
+        )
+    options = {"check": True, "migrate_all": True, "max_failures": -1, "results": "none"}
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        lab.server = replace(lab.server, process=None)
+        totals, kilobytes = pool.submit(measured, lab, options).result(timeout=300)
+    assert totals["wanted"] == totals["failed"] == 100_000
+    assert kilobytes < 300_000, f"{kilobytes} kB"
+    note("memory", guilds=100_000, kilobytes=kilobytes)
+
+
+def measured(lab: Lab, options: dict[str, Any]) -> tuple[dict[str, int], int]:
+    totals = lab.run(**options)["totals"]
+    return totals, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
