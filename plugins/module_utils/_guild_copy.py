@@ -134,11 +134,14 @@ class GuildCopy:
 
 
 @contextlib.contextmanager
-def _snapshot(conn: Conn) -> Iterator[None]:
-    """All tables of one moment. Rolled back: reading leaves nothing behind, not even a membership."""
+def _snapshot(conn: Conn, session: Session) -> Iterator[None]:
+    """All tables of one moment. Rolled back where it joined the owner: reading leaves nothing behind.
+
+    Only there: the driver forgets what it prepared with each rollback, and to plan the look at the catalog takes longer than to copy.
+    """
     conn.isolation_level = IsolationLevel.REPEATABLE_READ
     try:
-        with conn.transaction(force_rollback=True):
+        with conn.transaction(force_rollback=not session.superuser):
             yield
     finally:
         if not conn.broken:
@@ -150,7 +153,7 @@ def export_guild(conn: Conn, guild_id: int, folder: Path, session: Session, repl
     writer = archive.Writer(folder, replace)
     copy = GuildCopy(conn, guild_id, session)
     try:
-        with _snapshot(conn):
+        with _snapshot(conn, session):
             (_state, plan, placement, version, _digest), ledger, shape = copy.description()
             copy.enter()
             tables = {name: _write(writer, copy, name, shape.tables[name]) for name in shape.order()}
@@ -200,7 +203,7 @@ def compare_guild(conn: Conn, folder: Path, session: Session, guild_id: int | No
     manifest = archive.verify_archive(folder, guild_id)
     copy = GuildCopy(conn, manifest.guild_id, session)
     words: list[str] = []
-    with _snapshot(conn):
+    with _snapshot(conn, session):
         copy.registered()
         shape = copy.shape()
         copy.enter()

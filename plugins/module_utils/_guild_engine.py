@@ -277,6 +277,7 @@ def plan_lines(planned: control.ControlPlan, plans: Sequence[GuildPlan]) -> list
                 tally.count(plan.action)
         counts = ", ".join(f"{number:,} {name}" for name, number in tally.as_dict().items() if number)
         lines.append(f"and {len(busy) - PLAN_LINES:,} more guilds; in all: {counts}")
+        lines.append("whatever stops this run, the same command again resumes it")
     return lines
 
 

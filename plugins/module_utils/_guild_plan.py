@@ -169,10 +169,17 @@ def describe(plan: GuildPlan) -> str:
         CREATE: f"create schema {schema_name(plan.guild_id)} at {plan.version}",
         MIGRATE: f"migrate {plan.before.version or 'nothing' if plan.before else ''} -> {plan.version}",
         ERASE: "erase schema, roles and all data",
-        UPDATE: "update the registry",
+        UPDATE: _update(plan),
         NOTHING: "nothing to do",
     }
     return f"guild {plan.guild_id}: {steps[plan.action]} ({plan.state}, plan {plan.plan}, placement {plan.placement})"
+
+
+def _update(plan: GuildPlan) -> str:
+    before = plan.before.state if plan.before else ""
+    if plan.state == SUSPENDED and before != SUSPENDED:
+        return "take it out of the services' reach, keep its data"
+    return "take it back into service" if before == SUSPENDED and plan.state == ACTIVE else "update the registry"
 
 
 def diff_sides(plan: GuildPlan) -> tuple[str, str]:

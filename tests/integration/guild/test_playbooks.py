@@ -126,6 +126,11 @@ def test_mistakes_are_one_clear_message(operator: Operator) -> None:
     wrong = operator.play("guild_onboard", "-e", "guild_id=12345", fails=True)
     assert "guilds, item 1: '12345' is not a Discord guild id" in " ".join(wrong.replace("''", "'").split())
     assert "Name the guilds: -e guild_id=" in operator.play("guild_onboard", fails=True)
+    assert "is not a Discord guild id" in " ".join(operator.play("guild_suspend", "-e", "guild_id=", fails=True).split())
+    twice = operator.site.ids(1)[0]
+    assert f"guild {twice} was already named" in " ".join(
+        operator.play("guild_onboard", "-e", f"guild_id={twice},{twice}", fails=True).split()
+    )
     operator.api.kubectl("delete", "secret", "postgres-admin", "-n", operator.namespace)
     assert "postgres-admin" in operator.play("guild_onboard", "-e", f"guild_id={operator.site.ids(1)[0]}", fails=True)
 
