@@ -96,7 +96,9 @@ def _entry_problems(name: Any, entry: Any) -> list[str]:
 def read_source(value: Any) -> ChartSource:
     """`platform_chart_source`, checked."""
     if not isinstance(value, Mapping) or value.get("type") not in _SOURCES:
-        raise PlatformError(f"platform_chart_source = {value!r}: write {{type: upstream}}, {{type: mirror, url: …}} or {{type: folder, path: …}}.")
+        raise PlatformError(
+            f"platform_chart_source = {value!r}: write {{type: upstream}}, {{type: mirror, url: …}} or {{type: folder, path: …}}."
+        )
     kind = str(value["type"])
     given = {key: item for key, item in value.items() if key != "type" and item not in (None, "", False)}
     known, needed = _SOURCES[kind]

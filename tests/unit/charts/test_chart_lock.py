@@ -82,7 +82,7 @@ def test_all_problems_at_once() -> None:
 
 @pytest.mark.parametrize("text", ["", "charts: []", "charts: {}", "[1"])
 def test_no_lock(text: str) -> None:
-    with pytest.raises(PlatformError, match="the.lock"):
+    with pytest.raises(PlatformError, match=r"the\.lock"):
         read_lock(text, "the.lock")
 
 
