@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, DCM platform engineers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Runs the module guild_schema and shows its progress: one line a second, while it works on this machine."""
+"""Runs a module that works on many guilds and shows its progress: one line a second, while it works on this machine."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ display = Display()
 class Follower:
     """Shows each new line of a progress file until told to stop."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, module: str) -> None:
         self._file = file
+        self._module = module
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
@@ -38,7 +39,7 @@ class Follower:
             while not last:
                 last = self._stop.wait(EVERY_SECONDS / 4)
                 for line in lines:
-                    for text in event_lines(json.loads(line)):
+                    for text in event_lines(json.loads(line), self._module):
                         display.display(f"  {text}")
 
 
@@ -53,9 +54,10 @@ class ActionModule(ActionBase):
         arguments = dict(self._task.args)
         if arguments.get("progress_file") or self._connection.transport != "local":
             return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars)}
-        with tempfile.TemporaryDirectory(prefix="guild_schema-") as folder:
+        module = str(self._task.action).rpartition(".")[2]
+        with tempfile.TemporaryDirectory(prefix=f"{module}-") as folder:
             file = Path(folder) / "progress"
             file.touch()
             arguments["progress_file"] = str(file)
-            with Follower(file):
+            with Follower(file, module):
                 return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars)}

@@ -21,6 +21,12 @@ from ansible_collections.dcm.platform.plugins.module_utils._guild_sql import Ses
 
 EXPORTED, VERIFIED, IMPORTED, COMPARED = "exported", "verified", "imported", "compared"
 NAMED = 5
+EVERY = "SELECT guild_id FROM dcm.guild ORDER BY 1"
+# What is on its way to this server is still, whole, where it comes from.
+HERE = """
+SELECT guild_id FROM dcm.guild g
+WHERE NOT (state = 'moving' AND EXISTS (SELECT FROM dcm.guild_move m WHERE m.guild_id = g.guild_id AND m.direction = 'in')) ORDER BY 1
+"""
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,8 @@ def run(job: Job, access: store.Access | None) -> dict[str, Any]:
 def _all(job: Job, access: store.Access | None) -> list[int]:
     if job.state == EXPORTED and access is not None:
         with access.connect("guild archive") as conn:
-            return [row[0] for row in conn.execute("SELECT guild_id FROM dcm.guild ORDER BY 1")]
+            query = HERE if store.has_table(conn, "guild_move") else EVERY
+            return [row[0] for row in conn.execute(query)]
     found = sorted(job.directory.glob(f"guild_*/{archive.MANIFEST}"))
     if not found:
         raise PlatformError(f"{job.directory} holds no archive of a guild")

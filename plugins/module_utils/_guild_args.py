@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.dcm.platform.plugins.module_utils._guild_model import Unreachable
 
 try:
     import psycopg  # noqa: F401
@@ -40,6 +41,28 @@ CONNECTION_OPTIONS: dict[str, dict[str, Any]] = {
     "login_secret": {"type": "str", "no_log": False},
 }
 
+# What a placement may say for itself; what it does not say is as the module's own options have it.
+PLACEMENT_KEYS = (
+    "login_host",
+    "login_port",
+    "login_user",
+    "login_password",
+    "login_db",
+    "login_service",
+    "login_secret",
+    "ssl_mode",
+    "access",
+)
+PLACEMENTS: dict[str, Any] = {
+    "type": "list",
+    "elements": "dict",
+    "required": True,
+    "options": {
+        "name": {"type": "str", "required": True},
+        **{key: {word: what for word, what in CONNECTION_OPTIONS[key].items() if word != "default"} for key in PLACEMENT_KEYS},
+    },
+}
+
 
 def require_psycopg() -> None:
     if PSYCOPG_ERROR:
@@ -68,6 +91,26 @@ def open_access(options: Mapping[str, Any]) -> Iterator[Access]:
         return
     address = {"hostaddr": kubectl.cluster_address("login_service", service)} if service else {}
     yield Access({**parameters, **address}, *limits)
+
+
+@contextlib.contextmanager
+def open_placements(options: Mapping[str, Any], assume_empty: bool = False) -> Iterator[dict[str, Access | None]]:
+    """Every placement by its name, for as long as the block. None: it cannot be reached yet, and that was allowed."""
+    names = [placement["name"] for placement in options["placements"]]
+    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
+    if twice or not names:
+        raise PlatformError(f"placements: '{twice}' is there twice" if twice else "placements: at least one is needed")
+    with contextlib.ExitStack() as stack:
+        found: dict[str, Access | None] = {}
+        for placement in options["placements"]:
+            own = {key: placement[key] for key in PLACEMENT_KEYS if placement.get(key) is not None}
+            try:
+                found[placement["name"]] = stack.enter_context(open_access({**options, **own}))
+            except PlatformError as problem:
+                if not (assume_empty and isinstance(problem, Unreachable)):
+                    raise type(problem)(f"placement '{placement['name']}': {problem}") from problem
+                found[placement["name"]] = None
+        yield found
 
 
 def service_password(options: Mapping[str, Any]) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_archive as archive
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guild_ids import owner_role, schema_name
+from ansible_collections.dcm.platform.plugins.module_utils._guild_model import MOVING
 from ansible_collections.dcm.platform.plugins.module_utils._guild_sql import Session
 from ansible_collections.dcm.platform.plugins.module_utils._guild_store import READ_LEDGER, Conn, read_ledger
 from psycopg import IsolationLevel, sql
@@ -132,9 +133,13 @@ class GuildCopy:
         parts = [one.format(sql.Literal(name), sql.Identifier(name)) for name in names]
         return {row[0]: (row[1], row[2]) for row in self.conn.execute(sql.SQL(" UNION ALL ").join(parts))}
 
+    def set_sequences(self, positions: Mapping[str, tuple[int, bool]]) -> None:
+        for name, (last, called) in positions.items():
+            self.conn.execute("SELECT setval(%s::regclass, %s, %s)", (sql.Identifier(name).as_string(self.conn), last, called))
+
 
 @contextlib.contextmanager
-def _snapshot(conn: Conn, session: Session) -> Iterator[None]:
+def snapshot(conn: Conn, session: Session) -> Iterator[None]:
     """All tables of one moment. Rolled back where it joined the owner: reading leaves nothing behind.
 
     Only there: the driver forgets what it prepared with each rollback, and to plan the look at the catalog takes longer than to copy.
@@ -153,7 +158,7 @@ def export_guild(conn: Conn, guild_id: int, folder: Path, session: Session, repl
     writer = archive.Writer(folder, replace)
     copy = GuildCopy(conn, guild_id, session)
     try:
-        with _snapshot(conn, session):
+        with snapshot(conn, session):
             (_state, plan, placement, version, _digest), ledger, shape = copy.description()
             copy.enter()
             tables = {name: _write(writer, copy, name, shape.tables[name]) for name in shape.order()}
@@ -178,6 +183,8 @@ def import_guild(conn: Conn, folder: Path, session: Session, guild_id: int | Non
     copy = GuildCopy(conn, manifest.guild_id, session)
     with conn.transaction():
         state, _plan, _placement, _version, digest = copy.registered()
+        if state == MOVING:
+            raise PlatformError("the guild is on its way to another placement: import it when it is there")
         conn.execute("SELECT dcm.claim_guild(%s, %s, %s)", (manifest.guild_id, state, digest))
         _refuse_other_history(manifest, read_ledger(conn, manifest.guild_id))
         shape = copy.shape()
@@ -186,8 +193,7 @@ def import_guild(conn: Conn, folder: Path, session: Session, guild_id: int | Non
         _make_room(copy, shape, replace)
         for name, table in manifest.tables.items():
             _fill(copy, folder, name, table)
-        for name, (last, called) in manifest.sequences.items():
-            conn.execute("SELECT setval(%s::regclass, %s, %s)", (sql.Identifier(name).as_string(conn), last, called))
+        copy.set_sequences(manifest.sequences)
         differing = [name for name in manifest.tables if not _equal(copy, folder, name, manifest.tables[name], shape.tables[name])]
         if differing:
             raise PlatformError(
@@ -203,7 +209,7 @@ def compare_guild(conn: Conn, folder: Path, session: Session, guild_id: int | No
     manifest = archive.verify_archive(folder, guild_id)
     copy = GuildCopy(conn, manifest.guild_id, session)
     words: list[str] = []
-    with _snapshot(conn, session):
+    with snapshot(conn, session):
         copy.registered()
         shape = copy.shape()
         copy.enter()
@@ -212,7 +218,7 @@ def compare_guild(conn: Conn, folder: Path, session: Session, guild_id: int | No
                 words.append(f"{name}: the table is only in the {'archive' if name in manifest.tables else 'database'}")
             elif manifest.tables[name].columns != shape.tables[name].columns:
                 words.append(f"{name}: columns are {', '.join(shape.tables[name].columns)}, not {', '.join(manifest.tables[name].columns)}")
-            elif _hash(copy, name, shape.tables[name]) != manifest.tables[name].sha256:
+            elif hash_rows(copy, name, shape.tables[name]) != manifest.tables[name].sha256:
                 words += _differences(copy, folder, name, manifest.tables[name], shape.tables[name])
     return manifest, words
 
@@ -224,7 +230,7 @@ def _differences(copy: GuildCopy, folder: Path, name: str, archived: archive.Tab
 
 def _equal(copy: GuildCopy, folder: Path, name: str, archived: archive.TableData, live: Table) -> bool:
     """The hash first; a server that sorts text another way has the same rows in another order."""
-    return _hash(copy, name, live) == archived.sha256 or not _differences(copy, folder, name, archived, live)
+    return hash_rows(copy, name, live) == archived.sha256 or not _differences(copy, folder, name, archived, live)
 
 
 def _refuse_other_history(manifest: archive.Manifest, ledger: list[tuple[str, str]]) -> None:
@@ -267,7 +273,7 @@ def _fill(copy: GuildCopy, folder: Path, name: str, table: archive.TableData) ->
             target.write(block)
 
 
-def _hash(copy: GuildCopy, name: str, table: Table) -> str:
+def hash_rows(copy: GuildCopy, name: str, table: Table) -> str:
     digest = hashlib.sha256()
     for block in copy.blocks(name, table):
         digest.update(block)

@@ -18,7 +18,7 @@ from ansible_collections.dcm.platform.plugins.module_utils._errors import Platfo
 from ansible_collections.dcm.platform.plugins.module_utils._guild_engine import Engine, Request
 from ansible_collections.dcm.platform.plugins.module_utils._guild_input import read_ids
 from ansible_collections.dcm.platform.plugins.module_utils._guild_migrations import read_migrations
-from ansible_collections.dcm.platform.plugins.module_utils._guild_model import ABSENT, PRESENT, SUSPENDED, Wanted
+from ansible_collections.dcm.platform.plugins.module_utils._guild_model import ABSENT, MOVING, PRESENT, SUSPENDED, Wanted
 from ansible_collections.dcm.platform.plugins.module_utils._guild_plan import PlanContext
 from ansible_collections.dcm.platform.plugins.module_utils._guild_sql import Session
 
@@ -44,7 +44,7 @@ class _Ending:
 
     def asked(self) -> list[offboard.Asked]:
         with self.access.connect("guild offboarding") as conn:
-            if not store.has_table(conn, "guild_offboarding"):
+            if not store.has_table(conn, "guild_move"):
                 raise PlatformError("the control schema is older than this program: run playbooks/data.yml, or give control_migrations_dir")
             return offboard.read_asked(conn, self.ids)
 
@@ -53,6 +53,7 @@ class _Ending:
         if self.control and not self.check:
             self.engine(PRESENT, [])
         asked = self.asked()
+        _refuse_moving(asked)
         done = {"requested": self.request, "cancelled": self.cancel, "erased": self.erase}[self.options["state"]](asked)
         return {"certificates": [], **done, "guilds": [_row(guild) for guild in self.asked()]}
 
@@ -103,6 +104,14 @@ def _refuse_unknown(asked: Sequence[offboard.Asked]) -> None:
     unknown = [str(guild.guild_id) for guild in asked if not guild.registered]
     if unknown:
         raise PlatformError(f"not registered here, so nothing was done: {', '.join(unknown[:10])}")
+
+
+def _refuse_moving(asked: Sequence[offboard.Asked]) -> None:
+    moving = [str(guild.guild_id) for guild in asked if guild.state == MOVING]
+    if moving:
+        raise PlatformError(
+            f"on their way to another placement, so nothing was done: {', '.join(moving[:10])}; let guild_move finish first"
+        )
 
 
 def _row(guild: offboard.Asked) -> dict[str, str]:

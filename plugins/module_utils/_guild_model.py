@@ -10,7 +10,7 @@ from ansible_collections.dcm.platform.plugins.module_utils._errors import Platfo
 
 PRESENT, MIGRATED, SUSPENDED, ABSENT = "present", "migrated", "suspended", "absent"
 WANTED_STATES = (PRESENT, MIGRATED, SUSPENDED, ABSENT)
-ONBOARDING, ACTIVE = "onboarding", "active"
+ONBOARDING, ACTIVE, MOVING = "onboarding", "active", "moving"
 CREATE, MIGRATE, UPDATE, ERASE, NOTHING = "create", "migrate", "update", "erase", "nothing"
 
 

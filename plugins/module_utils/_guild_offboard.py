@@ -27,9 +27,11 @@ ON CONFLICT (guild_id) DO NOTHING
 READ_REQUESTS = """
 SELECT w.id, g.guild_id IS NOT NULL, g.state, o.reason, o.requested_at, o.erase_after, o.erase_after <= now(), e.id IS NOT NULL
 FROM unnest(%s::bigint[]) w (id) LEFT JOIN dcm.guild g ON g.guild_id = w.id LEFT JOIN dcm.guild_offboarding o ON o.guild_id = w.id
-LEFT JOIN LATERAL (SELECT id FROM dcm.guild_erasure WHERE guild_id = w.id ORDER BY id DESC LIMIT 1) e ON true ORDER BY 1
+LEFT JOIN LATERAL (SELECT id FROM dcm.guild_erasure WHERE guild_id = w.id AND kind = 'erased' ORDER BY id DESC LIMIT 1) e ON true ORDER BY 1
 """
-ERASURE = "SELECT id, schema_version, erased_at, erased_by FROM dcm.guild_erasure WHERE guild_id = %s ORDER BY id DESC LIMIT 1"
+ERASURE = """
+SELECT id, schema_version, erased_at, erased_by FROM dcm.guild_erasure WHERE guild_id = %s AND kind = 'erased' ORDER BY id DESC LIMIT 1
+"""
 # Everything on this server that could still speak of a guild, but for the audit log and the ledger of erasures, which are to.
 REMAINS = """
 SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = ('guild_' || %(id)s)::name
@@ -38,6 +40,7 @@ UNION ALL SELECT 'role ' || rolname FROM pg_roles
 UNION ALL SELECT 'row in dcm.guild' FROM dcm.guild WHERE guild_id = %(id)s
 UNION ALL SELECT 'row in dcm.guild_migration' FROM dcm.guild_migration WHERE guild_id = %(id)s
 UNION ALL SELECT 'row in dcm.guild_offboarding' FROM dcm.guild_offboarding WHERE guild_id = %(id)s
+UNION ALL SELECT 'row in dcm.guild_move' FROM dcm.guild_move WHERE guild_id = %(id)s
 """
 AUDIT = "INSERT INTO dcm.audit_log (run_id, guild_id, action, detail, actor) VALUES (%s, %s, %s, %s::jsonb, %s)"
 # What else speaks of a guild and is not looked at by this certificate: said in it, so that nobody takes silence for proof.

@@ -19,6 +19,7 @@ from ansible_collections.dcm.platform.plugins.module_utils._guild_model import (
     ERASE,
     MIGRATE,
     MIGRATED,
+    MOVING,
     NOTHING,
     ONBOARDING,
     PRESENT,
@@ -100,6 +101,8 @@ class _Planner:
         return GuildPlan(guild.guild_id, CREATE, None, ACTIVE, plan, placement, self.fresh, grant_member=True)
 
     def _known(self, guild: Wanted, now: Current) -> GuildPlan:
+        if now.state == MOVING:
+            raise PlatformError("it is on its way to another placement: let guild_move finish that, or take it back, first")
         if guild.state == ABSENT:
             return GuildPlan(guild.guild_id, ERASE, now, ABSENT, now.plan, now.placement)
         _refuse_damaged(now)

@@ -57,14 +57,14 @@ class Progress:
             self._stream = None
 
 
-def event_lines(event: dict[str, Any]) -> list[str]:
+def event_lines(event: dict[str, Any], module: str = "guild_schema") -> list[str]:
     """What an event says to people."""
     if "plan" in event:
-        return ["guild_schema: the plan", *(f"  {line}" for line in event["plan"])]
-    return [progress_line(event)]
+        return [f"{module}: the plan", *(f"  {line}" for line in event["plan"])]
+    return [progress_line(event, module)]
 
 
-def progress_line(event: dict[str, Any]) -> str:
+def progress_line(event: dict[str, Any], module: str = "guild_schema") -> str:
     """guild_schema: 4,200 of 10,000 guilds, 3 failed, 81 s, about 112 s left"""
     left = f", about {event['left']:,.0f} s left" if event.get("left") else ""
-    return f"guild_schema: {event['done']:,} of {event['total']:,} guilds, {event['failed']:,} failed, {event['elapsed']:,.0f} s{left}"
+    return f"{module}: {event['done']:,} of {event['total']:,} guilds, {event['failed']:,} failed, {event['elapsed']:,.0f} s{left}"

@@ -12,7 +12,6 @@ from ansible_collections.dcm.platform.plugins.module_utils._guild_ids import own
 from ansible_collections.dcm.platform.plugins.module_utils._guild_model import (
     CREATE,
     ERASE,
-    ONBOARDING,
     UPDATE,
     GuildPlan,
     Outcome,
@@ -66,7 +65,7 @@ class _Runner:
     def _create(self) -> None:
         first = self.plan.segments[0] if self.plan.segments and self.plan.segments[0].transactional else NOTHING_YET
         used = 1 if first is not NOTHING_YET else 0
-        state = self.plan.state if used == len(self.plan.segments) else ONBOARDING
+        state = self.plan.state if used == len(self.plan.segments) else build.unfinished(self.plan)
         self._send(build.create_script(self.plan, first, state, self.session), first)
         self._migrate(used, (state, first.digest))
 

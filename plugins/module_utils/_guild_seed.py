@@ -13,7 +13,7 @@ from ansible_collections.dcm.platform.plugins.module_utils import _guild_store a
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guild_copy import GuildCopy
 from ansible_collections.dcm.platform.plugins.module_utils._guild_migrations import MigrationSet, segments
-from ansible_collections.dcm.platform.plugins.module_utils._guild_model import ONBOARDING, Migration
+from ansible_collections.dcm.platform.plugins.module_utils._guild_model import MOVING, ONBOARDING, Migration
 from ansible_collections.dcm.platform.plugins.module_utils._guild_sql import Script, Session, locate
 
 PRODUCTION = "production"
@@ -57,6 +57,8 @@ class Seeding:
             state, _plan, _placement, _version, digest = copy.registered()
             if state == ONBOARDING:
                 raise PlatformError("its onboarding is not finished: run guild_onboard again first")
+            if state == MOVING:
+                raise PlatformError("it is on its way to another placement: seed it when it is there")
             if not self.check:
                 self.conn.execute("SELECT dcm.claim_guild(%s, %s, %s)", (guild_id, state, digest))
             rows = self.conn.execute(READ_SEEDS, (guild_id,)).fetchall() if self.booked else []

@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ansible_collections.dcm.platform.plugins.module_utils._guild_ids import app_role, owner_role, schema_name
-from ansible_collections.dcm.platform.plugins.module_utils._guild_model import CREATE, ONBOARDING, SUSPENDED, Current, GuildPlan, Segment
+from ansible_collections.dcm.platform.plugins.module_utils._guild_model import (
+    CREATE,
+    MOVING,
+    ONBOARDING,
+    SUSPENDED,
+    Current,
+    GuildPlan,
+    Segment,
+)
 from psycopg import sql
 
 DEFAULT_RIGHTS = """
@@ -34,9 +42,12 @@ CREATE ROLE {app} NOLOGIN;
 {join}
 CREATE SCHEMA {schema} AUTHORIZATION {owner};
 GRANT USAGE ON SCHEMA {schema} TO {app};
-GRANT {app} TO {service};
-SET LOCAL ROLE {owner};
 """
+
+LET_SERVICE_IN = "GRANT {app} TO {service};"
+ENTER_GUILD = "SET LOCAL ROLE {owner};" + DEFAULT_RIGHTS + "SET LOCAL search_path = {schema};"
+# Why a guild's data leaves a server.
+ERASED, MOVED, DISCARDED = "erased", "moved", "discarded"
 
 # The path goes back first of all: the plans that functions keep are good for one path only.
 BACK = "\n;SET LOCAL ROLE NONE; {leave} SET LOCAL search_path = pg_catalog, pg_temp; "
@@ -88,7 +99,7 @@ def body_of(segment: Segment) -> str:
 def create_script(plan: GuildPlan, segment: Segment, state: str, session: Session) -> Script:
     """Roles, schema, rights and the first migrations of a new guild."""
     names = _names(plan.guild_id, session)
-    parts = [CREATE_GUILD, DEFAULT_RIGHTS, "SET LOCAL search_path = {schema};"]
+    parts = [CREATE_GUILD, *([LET_SERVICE_IN] if plan.grant_member else []), ENTER_GUILD]
     head = _text([claim(plan.guild_id, None, None), *(sql.SQL(part).format(**names) for part in parts)])
     placed = (plan.guild_id, state, plan.plan, plan.placement)
     record_it = sql.SQL("SELECT dcm.record_onboarding({}, {}, {}, {}, {});").format(*placed, _reached(segment, session))
@@ -106,7 +117,7 @@ def _reached(segment: Segment, session: Session) -> sql.Composed:
 def probe_script(guild_id: int, segment: Segment, session: Session) -> str:
     """A new guild without registry, ledger and audit: for a transaction that is rolled back."""
     names = _names(guild_id, session)
-    parts = [CREATE_GUILD, DEFAULT_RIGHTS, "SET LOCAL search_path = {schema};"]
+    parts = [CREATE_GUILD, LET_SERVICE_IN, ENTER_GUILD]
     head = _text([sql.SQL(part).format(**names) for part in parts])
     return head + body_of(segment) + _text([sql.SQL(BACK).format(**names)])
 
@@ -169,8 +180,8 @@ def update_script(plan: GuildPlan, before: Current, session: Session) -> Script:
     )
 
 
-def erase_script(plan: GuildPlan, before: Current, session: Session) -> Script:
-    """The schema object by object without CASCADE, then the roles, then the registry."""
+def erase_script(plan: GuildPlan, before: Current, session: Session, kind: str = ERASED) -> Script:
+    """The schema object by object without CASCADE, then the roles, then the registry. A discarded arrival was never here."""
     names = _names(plan.guild_id, session)
     roles = [sql.SQL(FORGET_DEFAULT_RIGHTS).format(**names)] if before.has_owner and before.has_app else []
     roles += [sql.SQL("DROP ROLE {app};").format(**names)] if before.has_app else []
@@ -184,11 +195,19 @@ def erase_script(plan: GuildPlan, before: Current, session: Session) -> Script:
                 *roles,
                 sql.SQL("DELETE FROM dcm.guild_migration WHERE guild_id = {id};").format(**names),
                 sql.SQL("DELETE FROM dcm.guild WHERE guild_id = {id};").format(**names),
-                sql.SQL("INSERT INTO dcm.guild_erasure (guild_id, schema_version) VALUES ({}, {});").format(plan.guild_id, before.version),
-                _audit(plan, "erased", {"version": before.version}, session),
+                *_leave_books(plan.guild_id, before, kind),
+                _audit(plan, kind, {"version": before.version}, session),
             ]
         )
     )
+
+
+def _leave_books(guild_id: int, before: Current, kind: str) -> list[sql.Composable]:
+    """The ledger of erasures, and with a move the bookings that have gone to the other server."""
+    erasure = "INSERT INTO dcm.guild_erasure (guild_id, schema_version, kind) VALUES ({}, {}, {});"
+    kept = [] if kind == DISCARDED else [sql.SQL(erasure).format(guild_id, before.version, kind)]
+    tables = [] if kind == ERASED else ["guild_offboarding", "guild_move"]
+    return [*kept, *(sql.SQL("DELETE FROM dcm.{} WHERE guild_id = {};").format(sql.Identifier(table), guild_id) for table in tables)]
 
 
 def _audit(plan: GuildPlan, action: str, detail: dict[str, str], session: Session) -> sql.Composed:
@@ -197,10 +216,15 @@ def _audit(plan: GuildPlan, action: str, detail: dict[str, str], session: Sessio
     )
 
 
+def unfinished(plan: GuildPlan) -> str:
+    """What a new guild is until its last segment is in. One that moves in is nobody's to finish but the mover's."""
+    return MOVING if plan.state == MOVING else ONBOARDING
+
+
 def state_after(plan: GuildPlan, index: int) -> str:
     """A guild is 'onboarding' until its last segment is in."""
     if index + 1 < len(plan.segments) and (plan.before is None or plan.before.state == ONBOARDING):
-        return ONBOARDING
+        return unfinished(plan)
     return plan.state if index + 1 == len(plan.segments) or plan.before is None else plan.before.state
 
 

@@ -94,19 +94,28 @@ def problems(settings: Mapping[str, str], databases: Mapping[str, Mapping[str, o
 
 
 def _over_budget(settings: Mapping[str, str], databases: Mapping[str, Mapping[str, object]], budget: Budget) -> list[str]:
+    """Each server has its own connections; several databases may lie on one."""
+    servers: dict[tuple[str, str], list[int]] = {}
     each = int(settings.get("default_pool_size", "20"))
-    reserve = int(settings.get("reserve_pool_size", "0"))
-    pools = sum(int(str(options.get("pool_size", each))) + reserve for options in databases.values()) * budget.replicas
-    wanted = pools + ENGINE + OTHERS + budget.reserved
-    found = []
-    if wanted > budget.max_connections:
-        found.append(
-            f"max_connections of Postgres is {budget.max_connections}, but {wanted} may be asked for: {pools} by the pooler "
-            f"({budget.replicas} pods x {len(databases)} databases x ({each} + {reserve} in reserve)),"
-            f"{ENGINE} by the guild engine, {OTHERS} by people and backups, "
-            f"{budget.reserved} are reserved; lower default_pool_size, or raise max_connections"
-        )
+    for options in databases.values():
+        server = (str(options.get("host", "")), str(options.get("port", "5432")))
+        servers.setdefault(server, []).append(int(str(options.get("pool_size", each))))
+    found = [problem for (host, _port), sizes in servers.items() if (problem := _over_one(host, sizes, settings, budget))]
     room = int(settings.get("max_client_conn", "100")) * budget.replicas
     if budget.clients > room:
         found.append(f"max_client_conn gives room for {room} clients, but the pools of the services may open {budget.clients}: raise it")
     return found
+
+
+def _over_one(host: str, sizes: list[int], settings: Mapping[str, str], budget: Budget) -> str:
+    reserve = int(settings.get("reserve_pool_size", "0"))
+    pools = sum(size + reserve for size in sizes) * budget.replicas
+    wanted = pools + ENGINE + OTHERS + budget.reserved
+    if wanted <= budget.max_connections:
+        return ""
+    return (
+        f"max_connections of Postgres at {host} is {budget.max_connections}, but {wanted} may be asked for: {pools} by the pooler "
+        f"({budget.replicas} pods x pools of {' + '.join(map(str, sizes))}, each with {reserve} in reserve), "
+        f"{ENGINE} by the guild engine, {OTHERS} by people and backups, "
+        f"{budget.reserved} are reserved; lower default_pool_size, or raise max_connections"
+    )

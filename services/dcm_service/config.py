@@ -49,7 +49,7 @@ class Settings(BaseSettings):
 
     postgres_host: str = ""
     postgres_port: int = Field(5432, ge=1, le=65535)
-    postgres_database: str = "dcm"
+    postgres_database: str = Field("dcm", pattern=r"^[^,]+(,[^,]+)*$")
     postgres_user: str = "dcm_service"
     postgres_sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
     postgres_sslrootcert: str = ""
@@ -101,6 +101,11 @@ class Settings(BaseSettings):
     def secure_cookies(self) -> bool:
         """Cookies only over TLS, except on a developer's own machine."""
         return self.environment != "local" if self.cookie_secure is None else self.cookie_secure
+
+    @property
+    def postgres_databases(self) -> list[str]:
+        """The databases that guilds live in: one for each placement of the site, as the pooler names them."""
+        return [name.strip() for name in self.postgres_database.split(",")]
 
     @property
     def shard_ids(self) -> list[int] | None:

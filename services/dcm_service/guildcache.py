@@ -53,11 +53,10 @@ class GuildCache:
                 self._locks.pop(guild_id, None)
 
     async def _load(self, guild_id: int) -> GuildView:
-        async with self._database.as_directory("read directory") as connection:
-            found = await repository.guilds(connection, [guild_id])
-        if not found:
+        found = await self._database.guild(guild_id)
+        if found is None:
             return GuildView("unknown_guild", ())
-        if not found[0].active:
+        if not found.active:
             return GuildView("inactive_guild", ())
         async with self._database.as_guild(guild_id, "read rules") as connection:
             rules = await repository.enabled_rules(connection)

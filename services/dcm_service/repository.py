@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -15,30 +13,7 @@ from dcm_service.database import Connection
 from dcm_service.events import MessageEvent
 from dcm_service.rules import Hit, Rule
 
-ACTIVE = "active"
 MAX_RULES = 200
-
-
-@dataclass(frozen=True)
-class Guild:
-    """A line of the guild directory."""
-
-    guild_id: int
-    state: str
-    plan: str
-    schema_version: str | None
-
-    @property
-    def active(self) -> bool:
-        """Whether the services may work for this guild."""
-        return self.state == ACTIVE
-
-
-async def guilds(connection: Connection, ids: Sequence[int]) -> list[Guild]:
-    """The directory's lines of the given guilds."""
-    query = "SELECT guild_id, state, plan, schema_version FROM dcm.guild_directory WHERE guild_id = ANY(%s) ORDER BY guild_id"
-    cursor = await connection.execute(query, (list(ids),))
-    return [Guild(**row) for row in await cursor.fetchall()]
 
 
 async def enabled_rules(connection: Connection) -> list[Rule]:

@@ -39,8 +39,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 async def list_guilds(who: Who, db: Db) -> models.Guilds:
     """The guilds of the token."""
-    async with db.as_directory("list guilds") as connection:
-        found = await repository.guilds(connection, sorted(who.guilds))
+    found = await db.guilds(sorted(who.guilds))
     rows = [models.Guild(id=str(item.guild_id), state=item.state, plan=item.plan, schema_version=item.schema_version) for item in found]
     return models.Guilds(guilds=rows)
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends, HTTPException, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from dcm_service import repository, tokens
+from dcm_service import tokens
 from dcm_service.database import Database
 from dcm_service.secretfiles import SecretFiles
 from dcm_service.snowflake import Snowflake
@@ -19,7 +19,7 @@ _BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A token 
 
 
 def database(request: Request) -> Database:
-    """The pool of this process."""
+    """The pools of this process."""
     found: Database = request.app.state.database
     return found
 
@@ -45,12 +45,11 @@ async def guild(
     wanted = int(guild_id)
     if wanted not in who.guilds:
         raise HTTPException(403, "the token does not cover this guild")
-    async with db.as_directory("read directory") as connection:
-        found = await repository.guilds(connection, [wanted])
-    if not found:
+    found = await db.guild(wanted)
+    if found is None:
         raise HTTPException(404, "the platform does not know this guild")
-    if not found[0].active:
-        raise HTTPException(423, f"this guild is {found[0].state}")
+    if not found.active:
+        raise HTTPException(423, f"this guild is {found.state}")
     return wanted
 
 

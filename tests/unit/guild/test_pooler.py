@@ -61,7 +61,7 @@ def test_a_database_brings_nothing_of_its_own(option: str) -> None:
         (
             {},
             Budget(100, 5, 1, 200),
-            "max_connections of Postgres is 100, but 113 may be asked for: 100 by the pooler (5 pods x 1 databases x (16 + 4",
+            "at postgres is 100, but 113 may be asked for: 100 by the pooler (5 pods x pools of 16, each with 4 in reserve)",
         ),
         ({"default_pool_size": "90"}, ENOUGH, "but 107 may be asked for"),
         ({}, Budget(100, 1, 1, 501), "max_client_conn gives room for 500 clients, but the pools of the services may open 501"),
@@ -70,6 +70,14 @@ def test_a_database_brings_nothing_of_its_own(option: str) -> None:
 def test_connections_are_summed_up(changed: dict[str, str], budget: Budget, words: str) -> None:
     [found] = problems({**chart_settings(), **changed}, DATABASES, budget)
     assert words in found
+
+
+def test_each_server_has_connections_of_its_own() -> None:
+    budget = Budget(100, 4, 2, 200)
+    apart = {"dcm": DATABASES["dcm"], "second": {**DATABASES["dcm"], "host": "postgres-second"}}
+    assert problems(chart_settings(), apart, budget) == []
+    [found] = problems(chart_settings(), {"dcm": DATABASES["dcm"], "second": DATABASES["dcm"]}, budget)
+    assert "at postgres is 100, but 173 may be asked for: 160 by the pooler (4 pods x pools of 16 + 16" in found
 
 
 def test_the_filter_takes_numbers_and_refuses_nonsense() -> None:
