@@ -41,6 +41,7 @@ ARGUMENTS: dict[str, Any] = {
     "redis_secret": {"type": "str", "default": "redis-auth", "no_log": False},
     "discord_url": {"type": "str", "default": ""},
     "migrations_dir": REQUIRED_PATH,
+    "placements": {"type": "list", "elements": "dict", "default": []},
     "guilds": {"type": "list", "elements": "raw", "default": []},
     "event_seconds": {"type": "float", "default": 5.0},
     "probe_image": {"type": "str", "default": ""},

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from redis.retry import Retry
 SCRAM = {"require_auth": "scram-sha-256", "connect_timeout": 10}
 TABLE = "cleanup_action"
 POOLED_TRANSACTIONS = 40
+READ_DIRECTORY = "SELECT guild_id, state, schema_version FROM dcm.guild_directory"
 
 
 @contextlib.contextmanager
@@ -45,9 +47,32 @@ def services(site: Site) -> tuple[str, str]:
 
 
 def two_guilds(site: Site) -> tuple[int, int]:
-    if len(site.inputs.guilds) < 2:
-        raise NotApplicable("needs two guilds; name them in verify_guild_ids")
-    return site.inputs.guilds[0], site.inputs.guilds[1]
+    """The first two of the inventory; with several servers, the first two that live on the site's own."""
+    here = site.inputs.guilds
+    if len(site.inputs.placements) > 1:
+        with connect(site, *administrator(site)) as connection:
+            lives = {row[0] for row in connection.execute("SELECT guild_id FROM dcm.guild_directory WHERE state = 'active'")}
+        here = [guild for guild in here if guild in lives]
+    if len(here) < 2:
+        raise NotApplicable("needs two guilds on one server; name them in verify_guild_ids")
+    return here[0], here[1]
+
+
+def directories(site: Site) -> dict[str, list[tuple[int, str, str]]]:
+    """Guild, state and schema version by name of the server; each server has to answer."""
+    if not site.inputs.placements:
+        with connect(site, *administrator(site)) as connection:
+            return {"default": connection.execute(READ_DIRECTORY).fetchall()}
+    found = {}
+    for placement in site.inputs.placements:
+        user, password = (site.secret(placement["admin_secret"], key) for key in ("username", "password"))
+        where = {"dbname": placement["database"], "user": user, "password": password, **SCRAM}
+        with (
+            site.reach_name(placement["host"], int(placement["port"])) as (host, port),
+            psycopg.connect(host=host, port=port, **where) as connection,
+        ):
+            found[str(placement["name"])] = connection.execute(READ_DIRECTORY).fetchall()
+    return found
 
 
 def postgres_scram(site: Site) -> str:
@@ -135,18 +160,20 @@ def _read_as(connection: psycopg.Connection[Any], reader: int | None, owner: int
 
 
 def registry_complete(site: Site) -> str:
-    """Every guild of the inventory is active, and every registered one is at the newest version."""
+    """Every guild of the inventory is active, every registered one lives on one server alone, and is at the newest version."""
     newest = max(path.name.partition("_")[0] for path in Path(site.inputs.migrations_dir).glob("*.sql"))
-    with connect(site, *administrator(site)) as connection:
-        rows = connection.execute("SELECT guild_id, state, schema_version FROM dcm.guild_directory").fetchall()
+    servers = directories(site)
+    rows = [row for found in servers.values() for row in found if row[1] != "moving"]
     states = {guild: state for guild, state, _version in rows}
+    twice = [str(guild) for guild, number in Counter(row[0] for row in rows).items() if number > 1]
     missing = [str(guild) for guild in site.inputs.guilds if states.get(guild) != "active"]
     behind = [f"{guild} at {version or 'none'}" for guild, _state, version in rows if version != newest]
-    if missing or behind:
+    if missing or behind or twice:
         found = ["not active: " + ", ".join(missing[:5])] if missing else []
+        found += ["on more than one server: " + ", ".join(twice[:5])] if twice else []
         found += [f"{len(behind)} behind: " + ", ".join(behind[:5])] if behind else []
         raise Broken(f"all guilds of the inventory active, all registered ones at {newest}", "; ".join(found))
-    return f"{len(rows)} guilds at schema version {newest}"
+    return f"{len(rows)} guilds on {len(servers)} server(s) at schema version {newest}"
 
 
 def redis_auth(site: Site) -> str:
@@ -200,7 +227,7 @@ PROMISES = (
     ),
     Promise(
         "data.registry_complete",
-        "All guilds are registered and at the newest schema version",
+        "All guilds are registered once, and at the newest schema version",
         registry_complete,
         "playbooks/guild_migrate.yml and what it reports",
         needs=("cluster.pods_running",),

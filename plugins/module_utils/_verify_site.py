@@ -46,6 +46,7 @@ class Inputs:
     redis_secret: str
     discord_url: str
     migrations_dir: str
+    placements: list[dict[str, Any]]
     guilds: list[int]
     event_seconds: float
     probe_image: str

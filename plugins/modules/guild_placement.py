@@ -52,7 +52,7 @@ EXAMPLES = r"""
 - name: Find two guilds
   dcm.platform.guild_placement:
     placements: "{{ placements }}"
-    guilds: ["1100000000000000001", {id: "1100000000000000002", placement: second}]
+    guilds: ["1100000000000000001", "1100000000000000002"]
 """
 
 RETURN = r"""

@@ -103,11 +103,18 @@ options:
     description: Folder of the guilds' migrations.
     type: path
     required: true
+  placements:
+    description:
+      - All servers that guilds are spread over, as the filter P(dcm.platform.placements#filter) gives them.
+      - When empty, only the one of O(postgres_host).
+    type: list
+    elements: dict
+    default: []
   guilds:
     description:
       - Guilds that have to be there, as ids or as dictionaries with the key C(id).
       - Those whose C(state) is suspended or absent do not count.
-      - The first two are used to show that guilds are kept apart.
+      - The first two of the server O(postgres_host) are used to show that guilds are kept apart.
     type: list
     elements: raw
     default: []

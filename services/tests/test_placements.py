@@ -33,9 +33,8 @@ class Site:
 
     def __init__(self, first: Postgres, second: Postgres, pooler: Pooler, secrets: Path) -> None:
         self.first, self.second = first, second
-        self._settings = Settings(
-            postgres_host="127.0.0.1", postgres_port=pooler.port, postgres_database="dcm,second", postgres_pool_size=2, secrets_dir=secrets
-        )
+        values = {"postgres_host": "127.0.0.1", "postgres_port": pooler.port, "postgres_database": "dcm,second", "postgres_pool_size": 2}
+        self._settings = Settings.model_validate({**values, "secrets_dir": secrets})
 
     def run(self, work: Callable[[Database], Awaitable[T]]) -> T:
         """Something with a database that is open meanwhile."""

@@ -17,6 +17,8 @@ from ansible_collections.dcm.platform.plugins.module_utils._guild_metrics import
 
 from tests.support.prometheus import values
 
+from tests.support.postgres import running_postgres
+
 from .conftest import CONTROL, MIGRATIONS, PASSWORD, ROOT, Site
 
 MODULES = ROOT / "plugins" / "modules"
@@ -52,7 +54,7 @@ class Ansible:
     def run(self, tasks: list[dict[str, Any]], *arguments: str, fails: bool = False) -> list[dict[str, Any]]:
         """The results of the tasks, in order."""
         defaults = {"login_db": self.site.database, "service_role": self.site.service}
-        names = ("dcm.platform.guild_schema", "dcm.platform.guild_info", "dcm.platform.guild_offboard")
+        names = [f"dcm.platform.{name}" for name in ("guild_schema", "guild_info", "guild_offboard", "guild_move")]
         play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": self.variables, "tasks": tasks}
         play["module_defaults"] = {**dict.fromkeys(names, defaults), "dcm.platform.guild_archive": {"login_db": self.site.database}}
         playbook = self.folder / "play.yml"
@@ -123,6 +125,29 @@ def test_the_examples_of_archives_and_endings_run_as_documented(ansible: Ansible
         next(iter(documentation("guild_archive", "RETURN")["guilds"]["description"].split("keys ")[1:])).rstrip(".").replace(" and ", ", ")
     )
     assert set(results[1]["guilds"][0]) == set(keys.split(", "))
+
+
+def test_the_examples_of_placements_run_as_documented(ansible: Ansible) -> None:
+    with running_postgres({"fsync": "off"}) as second:
+        other = Site(second, ansible.site.migrations)
+        other.number = ansible.site.number
+        other.run([])
+        sites = {"default": ansible.site, "second": other}
+        ansible.variables["placements"] = [{"name": name, "login_db": site.database, **site.server.login} for name, site in sites.items()]
+        tasks = documentation("guild_schema", "EXAMPLES")[:1] + documentation("guild_placement", "EXAMPLES")
+        tasks += documentation("guild_move", "EXAMPLES")
+        one, two = renumber(["1100000000000000001", "1100000000000000002"], ansible.site)
+        results = ansible.run(renumber(tasks, ansible.site))
+        assert [result["changed"] for result in results] == [True, False, True, False]
+        assert results[1]["placements"] == {"default": [one, two], "second": []}
+        assert other.query("SELECT guild_id::text, state FROM dcm.guild") == [(one, "active")]
+        for module, result in (("guild_placement", results[1]), ("guild_move", results[2])):
+            described = set(documentation(module, "RETURN"))
+            assert described == set(result) - {"changed", "diff", "invocation", "_ansible_no_log", "action", "ansible_facts", "failed"}
+        wrong = {"dcm.platform.guild_placement": {"placements": "{{ placements }}", "guilds": [{"id": one, "placement": "default"}]}}
+        said = ansible.run([wrong], fails=True)[0]["msg"]
+        assert f"guild {one} lives on placement 'second', not on 'default': guild_move moves it" in said
+        assert second.password not in ansible.output
 
 
 def test_a_check_on_an_empty_server_shows_the_difference(ansible: Ansible) -> None:

@@ -158,6 +158,37 @@ def test_a_guild_moves_with_everything_it_has(pair: Pair, tmp_path: Path) -> Non
     assert (pair.states(pair.first), pair.states(pair.second)) == ({guild_id: "active", stays: "active"}, {})
 
 
+def manage(lab: Lab) -> None:
+    """As on managed servers: CREATEROLE, owner of the database, nothing else."""
+    with lab.connect() as conn:
+        conn.execute(f"CREATE ROLE manager_{lab.number} LOGIN CREATEROLE PASSWORD 'manager password'")
+        conn.execute(f"ALTER DATABASE {lab.database} OWNER TO manager_{lab.number}; ALTER SCHEMA public OWNER TO manager_{lab.number}")
+        conn.execute("DO $$ BEGIN CREATE ROLE dcm_directory; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+        conn.execute(f"GRANT dcm_directory TO manager_{lab.number} WITH ADMIN OPTION")
+    lab.user, lab.password = f"manager_{lab.number}", "manager password"
+
+
+def test_moves_without_a_superuser(
+    server: PostgresServer, other_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labs = []
+    for running in (server, other_server):
+        labs.append(Lab(running, str(tmp_path)))
+        labs[-1].number = labs[0].number
+        manage(labs[-1])
+    labs[0].write(1, TABLES)
+    pair = Pair(*labs)
+    guild_id = pair.onboard(1, rows=0)[0]
+    stopped_after(pair, monkeypatch, guild_id, one.FILL)
+    assert pair.move([guild_id], goal=one.CANCELLED)["failure"] == ""
+    pair.reach(pair.first, guild_id)
+    assert pair.move([guild_id])["failure"] == ""
+    pair.reach(pair.second, guild_id)
+    assert pair.nothing_left(pair.first, guild_id)
+    members = "SELECT count(*) FROM pg_auth_members WHERE member = %s::regrole"
+    assert [lab.query(members, lab.user) for lab in labs] == [[(1,)], [(1,)]]
+
+
 def test_a_suspended_guild_on_its_way_out_takes_its_bookings_along(pair: Pair) -> None:
     guild_id = pair.onboard(1)[0]
     pair.first.run([guild_id], state="suspended")
