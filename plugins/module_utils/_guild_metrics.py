@@ -157,6 +157,7 @@ class Target:
     file: str | None = None
     url: str | None = None
     job: str = "dcm_guild_run"
+    server: str = ""
 
     def __bool__(self) -> bool:
         return bool(self.file or self.url)
@@ -179,27 +180,34 @@ class Target:
         problems = []
         try:
             if self.file:
-                _files.write(Path(self.file), render(self._with_last_success(metrics)).encode(), 0o644)
+                _files.write(Path(self.file), render(self._labelled(self._with_last_success(metrics))).encode(), 0o644)
         except OSError as problem:
             problems.append(f"metrics_file: cannot write {self.file}: {problem.strerror}")
         try:
             if self.url:
-                self._push(render(metrics).encode())
+                self._push(render(self._labelled(metrics)).encode())
         except (OSError, urllib.error.URLError) as problem:
             problems.append(f"metrics_url: {self.url} did not take the metrics: {getattr(problem, 'reason', problem)}")
         return "; ".join(problems)
+
+    def _labelled(self, metrics: Sequence[Metric]) -> Sequence[Metric]:
+        """Of several servers each has its own samples: the same name with the same labels from two of them would be refused."""
+        if not self.server:
+            return metrics
+        own = ("server", self.server)
+        return [replace(metric, samples=[(suffix, (own, *labels), value) for suffix, labels, value in metric.samples]) for metric in metrics]
 
     def _with_last_success(self, metrics: Sequence[Metric]) -> Sequence[Metric]:
         """A run that has not succeeded (yet) leaves the moment of the last one that did."""
         if self.job != "dcm_guild_run" or any(metric.name == LAST_SUCCESS for metric in metrics):
             return metrics
         file = Path(self.file or "")
-        before = re.search(rf"^{LAST_SUCCESS} ([0-9.]+)$", file.read_text(encoding="utf-8"), re.MULTILINE) if file.is_file() else None
+        before = re.search(rf"^{LAST_SUCCESS}(?:{{[^}}]*}})? ([0-9.]+)$", file.read_text(encoding="utf-8"), re.MULTILINE) if file.is_file() else None
         return [*metrics, last_success(float(before[1]))] if before else metrics
 
     def _push(self, body: bytes) -> None:
         """POST replaces the metrics of the same names alone: the last success stays."""
-        address = f"{(self.url or '').rstrip('/')}/metrics/job/{self.job}"
+        address = f"{(self.url or '').rstrip('/')}/metrics/job/{self.job}" + (f"/server/{self.server}" if self.server else "")
         request = urllib.request.Request(address, body, {"Content-Type": "text/plain; version=0.0.4"}, method="POST")  # noqa: S310 - checked
         urllib.request.urlopen(request, timeout=PUSH_SECONDS).close()  # noqa: S310 - checked
 

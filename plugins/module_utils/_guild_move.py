@@ -16,12 +16,14 @@ Every commit of a move waits for the disk: the order of the steps on two servers
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_drift as drift
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_sql as build
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_transfer as transfer
@@ -164,21 +166,29 @@ class Mover:
     def look(self) -> tuple[View, View]:
         return self._view(self.way.source), self._view(self.way.target)
 
-    def run(self) -> None:
-        """Looks, decides, acts, until there is nothing left to do. One mover at a time: the others wait, as long as lock_timeout allows."""
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """One mover of a guild at a time: the others wait, as long as lock_timeout allows."""
         conn = self.connect(self.way.source)
-        conn.execute("SELECT pg_advisory_lock(%s)", (self.way.guild_id,))
         try:
-            for _number in range(MOST_STEPS):
-                here, there = self.look()
-                step = next_step(self.way, here, there)
-                if step == DONE:
-                    return
-                self._act(step, here, there)
-            raise Changed("it does not come to rest: somebody else is working on it")
+            conn.execute("SELECT pg_advisory_lock(%s)", (self.way.guild_id,))
+        except psycopg.errors.LockNotAvailable as problem:
+            raise Changed("somebody else is working on it right now") from problem
+        try:
+            yield
         finally:
             if not conn.broken:
                 conn.execute("SELECT pg_advisory_unlock(%s)", (self.way.guild_id,))
+
+    def run(self) -> None:
+        """Looks, decides, acts, until there is nothing left to do."""
+        for _number in range(MOST_STEPS):
+            here, there = self.look()
+            step = next_step(self.way, here, there)
+            if step == DONE:
+                return
+            self._act(step, here, there)
+        raise Changed("it does not come to rest: somebody else is working on it")
 
     def take_back(self) -> bool:
         """After a failure: as it was before, if the target was not told to take over yet. That needs no word of the target."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -286,8 +286,8 @@ class Moves:
     def _pass(self, plans: Sequence[Plan], last: bool, progress: Progress) -> list[Plan]:
         """What another moment may change is tried once more, at the end."""
         again: list[Plan] = []
-        with self._pool(len(plans)) as work:
-            for outcome in work(self._one, plans):
+        with ThreadPoolExecutor(max(1, min(self.request.connections, len(plans)))) as pool:
+            for outcome in pool.map(self._one, plans):
                 if outcome is None:
                     continue
                 if outcome.again and not last and not self.stop.is_set():
@@ -296,11 +296,6 @@ class Moves:
                 self._count(outcome)
                 progress.step(bool(outcome.error))
         return again
-
-    @contextlib.contextmanager
-    def _pool(self, number: int) -> Iterator[Callable[..., Iterator[Outcome | None]]]:
-        with ThreadPoolExecutor(max(1, min(self.request.connections, number))) as pool:
-            yield pool.map
 
     def _count(self, outcome: Outcome) -> None:
         with self.lock:
@@ -316,19 +311,23 @@ class Moves:
             return None
         start = time.monotonic()
         mover = move.Mover(plan.way, self.links.conn, self.sessions)
-        error, again = "", False
         try:
-            if plan.way.target in self.away:
+            with mover.alone():
+                error, again = self._work(mover)
+        except (psycopg.Error, PlatformError) as problem:
+            error, again = _said(problem), _worth_another_try(problem)
+        return Outcome(plan, mover.rows, time.monotonic() - start, error, again)
+
+    def _work(self, mover: move.Mover) -> tuple[str, bool]:
+        try:
+            if mover.way.target in self.away:
                 mover.take_back()
             else:
                 mover.run()
-        except psycopg.Error as problem:
-            error, again = _said(problem), problem.sqlstate in WORTH_ANOTHER_TRY
-        except PlatformError as problem:
-            error, again = str(problem), isinstance(problem, move.Changed)
-        if error and plan.way.goal == move.MOVED:
-            error = f"{error}; {self._take_back(mover)}"
-        return Outcome(plan, mover.rows, time.monotonic() - start, error, again)
+        except (psycopg.Error, PlatformError) as problem:
+            after = f"; {self._take_back(mover)}" if mover.way.goal == move.MOVED else ""
+            return f"{_said(problem)}{after}", _worth_another_try(problem)
+        return "", False
 
     def _take_back(self, mover: move.Mover) -> str:
         way = mover.way
@@ -378,6 +377,10 @@ def _ends(guild_id: int, request: Request, views: placements.Views, known: Mappi
 
 def _is_leaving(view: View) -> bool:
     return view.booking is not None and view.booking.direction == placements.OUT
+
+
+def _worth_another_try(problem: Exception) -> bool:
+    return isinstance(problem, move.Changed) or (isinstance(problem, psycopg.Error) and problem.sqlstate in WORTH_ANOTHER_TRY)
 
 
 def _said(problem: Exception) -> str:
