@@ -17,7 +17,7 @@ import urllib.request
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -195,14 +195,20 @@ class Target:
         if not self.server:
             return metrics
         own = ("server", self.server)
-        return [replace(metric, samples=[(suffix, (own, *labels), value) for suffix, labels, value in metric.samples]) for metric in metrics]
+        return [
+            replace(metric, samples=[(suffix, (own, *labels), value) for suffix, labels, value in metric.samples]) for metric in metrics
+        ]
 
     def _with_last_success(self, metrics: Sequence[Metric]) -> Sequence[Metric]:
         """A run that has not succeeded (yet) leaves the moment of the last one that did."""
         if self.job != "dcm_guild_run" or any(metric.name == LAST_SUCCESS for metric in metrics):
             return metrics
         file = Path(self.file or "")
-        before = re.search(rf"^{LAST_SUCCESS}(?:{{[^}}]*}})? ([0-9.]+)$", file.read_text(encoding="utf-8"), re.MULTILINE) if file.is_file() else None
+        before = (
+            re.search(rf"^{LAST_SUCCESS}(?:{{[^}}]*}})? ([0-9.]+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            if file.is_file()
+            else None
+        )
         return [*metrics, last_success(float(before[1]))] if before else metrics
 
     def _push(self, body: bytes) -> None:

@@ -17,7 +17,7 @@ from ansible_collections.dcm.platform.plugins.module_utils import _guild_store a
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guild_metrics import Target, fleet_metrics
 from ansible_collections.dcm.platform.plugins.module_utils._guild_migrations import MigrationSet
-from ansible_collections.dcm.platform.plugins.module_utils._guild_model import Current
+from ansible_collections.dcm.platform.plugins.module_utils._guild_model import MOVING, Current
 from ansible_collections.dcm.platform.plugins.module_utils._guild_sql import Session
 
 
@@ -116,7 +116,9 @@ def judge(access: store.Access, conn: store.Conn, question: Question, migrations
             expected[digest] = drift.expected_lines(conn, session, applied)
             hashes[digest] = drift.digest_lines(conn, expected[digest])
     usual = _usual(prints, current)
-    differing = sorted(i for i, guild in current.items() if prints.get(i) != hashes.get(guild.digest, usual.get(guild.digest)))
+    # One that is on its way to another server is closed on purpose: nobody shall mend that.
+    resting = {i: guild for i, guild in current.items() if guild.state != MOVING}
+    differing = sorted(i for i, guild in resting.items() if prints.get(i) != hashes.get(guild.digest, usual.get(guild.digest)))
     return Judged(expected, prints, usual, differing)
 
 

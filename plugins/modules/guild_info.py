@@ -47,6 +47,10 @@ options:
   metrics_url:
     description: Address of a Pushgateway that gets the same metrics. One that does not answer is a warning.
     type: str
+  metrics_server:
+    description: Name of this server, as the label C(server) of all samples. Needed where several servers write metrics at one place.
+    type: str
+    default: ""
   connections:
     description: Connections to read the catalog with.
     type: int
@@ -122,6 +126,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "service_role": {"type": "str", "default": "dcm_service"},
     "metrics_file": {"type": "path"},
     "metrics_url": {"type": "str"},
+    "metrics_server": {"type": "str", "default": ""},
     "connections": {"type": "int", "default": 2},
 }
 
@@ -132,7 +137,7 @@ def answer(options: dict[str, Any]) -> dict[str, Any]:
 
     if options["connections"] < 1:
         raise PlatformError(f"connections: {options['connections']} must be at least 1")
-    metrics = Target(options["metrics_file"], options["metrics_url"], "dcm_guild_fleet")
+    metrics = Target(options["metrics_file"], options["metrics_url"], "dcm_guild_fleet", options["metrics_server"])
     metrics.check()
     ids = options["guilds"]
     question = report.Question(

@@ -103,6 +103,10 @@ options:
   metrics_url:
     description: Address of a Pushgateway that gets the same metrics. One that does not answer is a warning.
     type: str
+  metrics_server:
+    description: Name of this server, as the label C(server) of all samples. Needed where several servers write metrics at one place.
+    type: str
+    default: ""
   assume_empty:
     description: In check mode, a server that cannot be reached (yet) counts as an empty one. Ignored otherwise.
     type: bool
@@ -247,6 +251,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "progress_file": {"type": "path"},
     "metrics_file": {"type": "path"},
     "metrics_url": {"type": "str"},
+    "metrics_server": {"type": "str", "default": ""},
     "assume_empty": {"type": "bool", "default": False},
 }
 
@@ -258,7 +263,7 @@ def converge(options: dict[str, Any], check: bool) -> dict[str, Any]:
 
     if options["connections"] < 1:
         raise PlatformError(f"connections: {options['connections']} must be at least 1")
-    metrics = Target(options["metrics_file"], options["metrics_url"])
+    metrics = Target(options["metrics_file"], options["metrics_url"], server=options["metrics_server"])
     metrics.check()
     control_dir = options["control_migrations_dir"]
     request = engine.Request(

@@ -15,9 +15,8 @@ import pytest
 import yaml
 from ansible_collections.dcm.platform.plugins.module_utils._guild_metrics import LAST_SUCCESS
 
-from tests.support.prometheus import values
-
 from tests.support.postgres import running_postgres
+from tests.support.prometheus import values
 
 from .conftest import CONTROL, MIGRATIONS, PASSWORD, ROOT, Site
 

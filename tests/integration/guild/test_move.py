@@ -21,6 +21,7 @@ import pytest
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_ending as ending
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_move as one
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_moves as moves
+from ansible_collections.dcm.platform.plugins.module_utils import _guild_report as report
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guild_copy import export_guild
 from ansible_collections.dcm.platform.plugins.module_utils._guild_migrations import read_migrations
@@ -350,6 +351,8 @@ def test_a_move_is_taken_back_before_the_switch(pair: Pair, monkeypatch: pytest.
     assert "on its way from 'default' to 'second'" in pair.move([guild_id], "default")["failure"]
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         pair.reach(pair.first, guild_id)
+    question = report.Question(None, pair.first.service, False, read_migrations(pair.first.migrations), 1, 0)
+    assert report.answer(pair.accesses["default"], question)["drift"]["differing"] == []
     assert pair.move([guild_id], goal=one.CANCELLED, check=True)["totals"]["cancelled"] == 1
     result = pair.move([guild_id], placement="", goal=one.CANCELLED)
     assert (result["failure"], result["totals"]["cancelled"]) == ("", 1)

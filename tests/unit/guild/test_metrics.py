@@ -174,3 +174,12 @@ def test_what_does_not_take_metrics_is_told_and_stops_nothing(gateway: str, monk
     trouble = publish(gone, success=True).trouble
     assert f"metrics_file: cannot write {gone.file}" in trouble
     assert "metrics_url: http://127.0.0.1:1 did not take the metrics" in trouble
+
+
+def test_servers_that_write_at_one_place_are_told_apart(tmp_path: Path) -> None:
+    file = tmp_path / "run_second.prom"
+    target = metrics.Target(str(file), server="second")
+    assert target.write([metrics.last_success(5.0)]) == ""
+    assert target.write([metrics.gauges("dcm_x", "words", "state", {"done": 1})]) == ""
+    assert 'dcm_x{server="second",state="done"} 1' in file.read_text()
+    assert f'{metrics.LAST_SUCCESS}{{server="second"}} 5' in file.read_text()
