@@ -248,7 +248,7 @@ class Moves:
         found: dict[int, str] = {}
         for name in {plan.way.source for plan in plans}:
             ids = [plan.way.guild_id for plan in plans if plan.way.source == name]
-            question = report.Question(ids, self.request.service_role, False, self.request.migrations, 1, 0)
+            question = report.Question(ids, self.request.service_role, False, self.request.migrations, 1, 0, drift=True)
             found |= {int(guild_id): words for guild_id in report.answer(self.accesses[name], question)["drift"]["differing"]}
         return found
 

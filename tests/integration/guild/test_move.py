@@ -351,7 +351,7 @@ def test_a_move_is_taken_back_before_the_switch(pair: Pair, monkeypatch: pytest.
     assert "on its way from 'default' to 'second'" in pair.move([guild_id], "default")["failure"]
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         pair.reach(pair.first, guild_id)
-    question = report.Question(None, pair.first.service, False, read_migrations(pair.first.migrations), 1, 0)
+    question = report.Question(None, pair.first.service, False, read_migrations(pair.first.migrations), 1, 0, drift=True)
     assert report.answer(pair.accesses["default"], question)["drift"]["differing"] == []
     assert pair.move([guild_id], goal=one.CANCELLED, check=True)["totals"]["cancelled"] == 1
     result = pair.move([guild_id], placement="", goal=one.CANCELLED)
