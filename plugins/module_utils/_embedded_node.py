@@ -22,6 +22,10 @@ from ansible_collections.dcm.platform.plugins.module_utils._errors import Platfo
 
 _KEY_LABEL = "dcm.platform/key"
 _STOP_SECONDS = 25
+# What ends once no pod runs any more, in this order.
+_AFTER_PODS = (
+    "kube-proxy", "network-policy-enforcer", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd", "containerd"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ class Node:
         with contextlib.suppress(PlatformError):
             self._supervisor("supervisor.conf", "stop", "kubelet")
             self._end_containers()
-            for program in ("kube-proxy", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd", "containerd"):
+            for program in _AFTER_PODS:
                 self._supervisor("supervisor.conf", "stop", program)
         pid = int((self.places.run / "host.pid").read_text())
         os.kill(pid, signal.SIGTERM)

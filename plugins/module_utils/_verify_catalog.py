@@ -4,7 +4,14 @@
 
 from __future__ import annotations
 
-from ansible_collections.dcm.platform.plugins.module_utils import _verify_cluster, _verify_data, _verify_pods, _verify_services
+from ansible_collections.dcm.platform.plugins.module_utils import (
+    _verify_admission,
+    _verify_cluster,
+    _verify_data,
+    _verify_network,
+    _verify_pods,
+    _verify_services,
+)
 from ansible_collections.dcm.platform.plugins.module_utils._verify import Promise
 
 LAYERS = ("cluster", "data", "services")
@@ -12,5 +19,6 @@ LAYERS = ("cluster", "data", "services")
 
 def all_promises() -> list[Promise]:
     """Every promise of the platform."""
-    found = [*_verify_cluster.PROMISES, *_verify_pods.PROMISES, *_verify_data.PROMISES, *_verify_services.PROMISES]
+    files = (_verify_cluster, _verify_admission, _verify_network, _verify_pods, _verify_data, _verify_services)
+    found = [promise for file in files for promise in file.PROMISES]
     return sorted(found, key=lambda promise: LAYERS.index(promise.layer))

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import kubernetes
 from ansible_collections.dcm.platform.plugins.module_utils._verify import Broken, NotApplicable, Promise, eventually
+from ansible_collections.dcm.platform.plugins.module_utils._verify_probe import MANAGED_BY, TOOL
 from ansible_collections.dcm.platform.plugins.module_utils._verify_site import TIMEOUT, Site
 
 RECENT = dt.timedelta(minutes=10)
@@ -158,41 +159,11 @@ def audit_log(site: Site) -> str:
     return f"a request was in {log.name} after {seconds:.1f} s"
 
 
-def pod_security(site: Site) -> str:
-    """A pod that may do too much is refused, by a server-side dry run; one that keeps to the rules is not."""
-    for namespace in _ours(site):
-        _dry_run(site, namespace, _pod({"allowPrivilegeEscalation": False, "runAsNonRoot": True, "runAsUser": 10001}))
-        try:
-            _dry_run(site, namespace, _pod({"privileged": True}))
-        except kubernetes.client.ApiException as error:
-            if error.status == 403 and "violates PodSecurity" in str(error.body):
-                continue
-            raise Broken("a refusal by Pod Security", f"{error.status} {error.reason}") from error
-        raise Broken(f"a privileged pod in {namespace} refused", "it would be admitted")
-    return f"a privileged pod is refused in {', '.join(site.namespaces)}; a restricted one is not"
-
-
-def _ours(site: Site) -> list[str]:
-    if found := site.namespaces:
-        return found
-    raise Broken(f"namespaces {site.inputs.namespace_data} and {site.inputs.namespace_services}", "neither")
-
-
-def _dry_run(site: Site, namespace: str, pod: dict[str, Any]) -> None:
-    site.core.create_namespaced_pod(namespace, pod, dry_run="All", _request_timeout=TIMEOUT)
-
-
-def _pod(security: dict[str, Any]) -> dict[str, Any]:
-    restricted = {"capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}, "readOnlyRootFilesystem": True}
-    resources = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"cpu": "500m", "memory": "64Mi"}}
-    container = {"name": "probe", "image": "dcm.example/probe:1", "resources": resources, "securityContext": {**restricted, **security}}
-    return {"metadata": {"generateName": "dcm-verify-"}, "spec": {"containers": [container], "automountServiceAccountToken": False}}
-
-
 def metrics(site: Site) -> str:
     """The numbers that autoscaling goes by."""
     path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{site.inputs.namespace_services}/pods"
-    running = [pod for pod in site.pods(site.inputs.namespace_services) if pod.status.phase == "Running"]
+    # Pods of other promises are gone before they are measured.
+    running = [pod for pod in site.pods(site.inputs.namespace_services, f"{MANAGED_BY}!={TOOL}") if pod.status.phase == "Running"]
 
     def probe() -> str | None:
         measured = {item["metadata"]["name"] for item in json.loads(site.get(path))["items"]}
@@ -201,22 +172,6 @@ def metrics(site: Site) -> str:
 
     eventually(probe, 45, "CPU and memory of every pod", pause=2)
     return f"CPU and memory of {len(running)} pods"
-
-
-def default_deny(site: Site) -> str:
-    """The objects are there; that they are enforced is another promise."""
-    api: Any = kubernetes.client.NetworkingV1Api(site.client)
-    for namespace in _ours(site):
-        policies = api.list_namespaced_network_policy(namespace, _request_timeout=TIMEOUT).items
-        if not any(_denies_all(policy.spec) for policy in policies):
-            names = ", ".join(policy.metadata.name for policy in policies) or "none"
-            raise Broken(f"a policy in {namespace} that selects all pods and allows nothing", f"the policies {names}")
-    return f"in {', '.join(site.namespaces)}"
-
-
-def _denies_all(spec: Any) -> bool:
-    selector = spec.pod_selector.to_dict() if spec.pod_selector else {}
-    return not any(selector.values()) and set(spec.policy_types or []) == {"Ingress", "Egress"} and not spec.ingress and not spec.egress
 
 
 PROMISES = (
@@ -258,25 +213,11 @@ PROMISES = (
         needs=("cluster.api_ready",),
     ),
     Promise(
-        "cluster.pod_security",
-        "A pod that breaks Pod Security is refused",
-        pod_security,
-        "the pod-security.kubernetes.io labels of the namespace",
-        needs=("cluster.api_ready",),
-    ),
-    Promise(
         "cluster.metrics",
         "Pods are measured for autoscaling",
         metrics,
         "the log of metrics-server; kubectl get apiservice v1beta1.metrics.k8s.io",
         timeout=60,
         needs=("cluster.pods_running",),
-    ),
-    Promise(
-        "cluster.default_deny",
-        "Every DCM namespace has a default-deny NetworkPolicy",
-        default_deny,
-        "kubectl get networkpolicy -A; playbooks/baseline.yml",
-        needs=("cluster.api_ready",),
     ),
 )

@@ -5,33 +5,44 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.dcm.platform.plugins.module_utils._verify import Broken, NotApplicable, eventually
 from ansible_collections.dcm.platform.plugins.module_utils._verify_site import PART_OF_DCM, TIMEOUT, Site
 
 PYTHON = "/usr/bin/python3"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+TOOL = "dcm-verify"
 
 
-def run_python(site: Site, script: str, claim: str = "", seconds: float = 40) -> str:
-    """Run a Python script in a new pod of the services' namespace; returns what it printed. A volume claim is mounted at /data."""
-    namespace = site.inputs.namespace_services
-    name = f"dcm-verify-{secrets.token_hex(4)}"
-    site.core.create_namespaced_pod(namespace, _manifest(name, _image(site), script, claim), _request_timeout=TIMEOUT)
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a probe runs, and the labels of whom it passes for. It is never ready, so that no Service leads to it."""
+
+    namespace: str
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def run_python(site: Site, script: str, claim: str = "", seconds: float = 40, place: Place | None = None) -> str:
+    """Run a Python script in a new pod, in the services' namespace if no other; returns what it printed. A claim is mounted at /data."""
+    where = place or Place(site.inputs.namespace_services)
+    pod = manifest(image(site), script, claim, where.labels)
+    name = pod["metadata"]["name"]
+    site.core.create_namespaced_pod(where.namespace, pod, _request_timeout=TIMEOUT)
     try:
-        eventually(lambda: _unfinished(site, name), seconds, f"probe pod {name} to end")
-        log = str(site.core.read_namespaced_pod_log(name, namespace, _request_timeout=TIMEOUT)).strip()
-        if not _succeeded(site, name):
+        eventually(lambda: _unfinished(_status(site, name, where)), seconds, f"probe pod {name} in {where.namespace} to end")
+        log = str(site.core.read_namespaced_pod_log(name, where.namespace, _request_timeout=TIMEOUT)).strip()
+        if not _succeeded(_status(site, name, where)):
             raise Broken("a probe pod that succeeds", log.splitlines()[-1][:300] if log else "no output")
         return log
     finally:
-        site.core.delete_namespaced_pod(name, namespace, grace_period_seconds=0, _request_timeout=TIMEOUT)
+        site.core.delete_namespaced_pod(name, where.namespace, grace_period_seconds=0, _request_timeout=TIMEOUT)
 
 
-def _unfinished(site: Site, name: str) -> str | None:
-    status = _status(site, name)
+def _unfinished(status: Any) -> str | None:
     # The container's own end: the phase of the pod follows a second later.
     if status.phase == "Failed" or any(item.state.terminated for item in status.container_statuses or []):
         return None
@@ -41,16 +52,16 @@ def _unfinished(site: Site, name: str) -> str | None:
     return f"{status.phase}: {'; '.join(reasons)[:300]}"
 
 
-def _succeeded(site: Site, name: str) -> bool:
-    ends = [item.state.terminated for item in _status(site, name).container_statuses or []]
+def _succeeded(status: Any) -> bool:
+    ends = [item.state.terminated for item in status.container_statuses or []]
     return bool(ends) and all(end and end.exit_code == 0 for end in ends)
 
 
-def _status(site: Site, name: str) -> Any:
-    return site.core.read_namespaced_pod(name, site.inputs.namespace_services, _request_timeout=TIMEOUT).status
+def _status(site: Site, name: str, where: Place) -> Any:
+    return site.core.read_namespaced_pod(name, where.namespace, _request_timeout=TIMEOUT).status
 
 
-def _image(site: Site) -> str:
+def image(site: Site) -> str:
     """The image that the services run with, unless another one is named."""
     if site.inputs.probe_image:
         return site.inputs.probe_image
@@ -60,10 +71,11 @@ def _image(site: Site) -> str:
     return str(pods[0].spec.containers[0].image)
 
 
-def _manifest(name: str, image: str, script: str, claim: str) -> dict[str, Any]:
+def manifest(image_name: str, script: str = "", claim: str = "", labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A pod that keeps to all rules of the platform."""
     container: dict[str, Any] = {
         "name": "probe",
-        "image": image,
+        "image": image_name,
         "imagePullPolicy": "IfNotPresent",
         "command": [PYTHON, "-c", script],
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "64Mi"}},
@@ -85,15 +97,17 @@ def _manifest(name: str, image: str, script: str, claim: str) -> dict[str, Any]:
     if claim:
         container["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
         spec["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]
-    labels = {"app.kubernetes.io/name": "dcm-verify", "app.kubernetes.io/managed-by": "dcm-verify"}
-    return {"metadata": {"name": name, "labels": labels}, "spec": spec}
+    if labels:
+        spec["readinessGates"] = [{"conditionType": "dcm.platform/never"}]
+    all_labels = {"app.kubernetes.io/name": TOOL, **(labels or {}), MANAGED_BY: TOOL}
+    return {"metadata": {"name": f"{TOOL}-{secrets.token_hex(4)}", "labels": all_labels}, "spec": spec}
 
 
 @contextlib.contextmanager
 def volume_claim(site: Site) -> Iterator[str]:
     """A small claim on the default StorageClass, for the length of a with block."""
     namespace = site.inputs.namespace_services
-    name = f"dcm-verify-{secrets.token_hex(4)}"
+    name = f"{TOOL}-{secrets.token_hex(4)}"
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "16Mi"}}}
     site.core.create_namespaced_persistent_volume_claim(namespace, {"metadata": {"name": name}, "spec": spec}, _request_timeout=TIMEOUT)
     try:

@@ -54,6 +54,31 @@ def no_default_deny() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def one_flow_too_many() -> Iterator[None]:
+    rule = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "postgres"}}, "policyTypes": ["Ingress"], "ingress": [{}]}
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "too-wide"}, "spec": rule}
+    kubectl("create", "-n", "dcm-data", "-f", "-", stdin=json.dumps(policy))
+    yield
+    kubectl("delete", "networkpolicy", "-n", "dcm-data", "too-wide")
+
+
+@contextlib.contextmanager
+def no_admission() -> Iterator[None]:
+    """The rules stay, but hold nowhere."""
+    saved = kubectl("get", "validatingadmissionpolicybinding", "dcm-pods", "-o", "yaml")
+    kubectl("delete", "validatingadmissionpolicybinding", "dcm-pods")
+    yield
+    kubectl("create", "-f", "-", stdin=saved)
+
+
+@contextlib.contextmanager
+def exempt_namespace() -> Iterator[None]:
+    kubectl("label", "namespace", "dcm-data", "admission.dcm.platform/registry=exempt")
+    yield
+    kubectl("label", "namespace", "dcm-data", "admission.dcm.platform/registry-")
+
+
+@contextlib.contextmanager
 def no_pod_security() -> Iterator[None]:
     kubectl("label", "namespace", "dcm-services", "pod-security.kubernetes.io/enforce=privileged", "--overwrite")
     yield
@@ -119,7 +144,10 @@ def no_worker() -> Iterator[None]:
     ("taken_away", "promise"),
     [
         (widened_kubeconfig, "cluster.kubeconfig_private"),
-        (no_default_deny, "cluster.default_deny"),
+        (no_default_deny, "cluster.network_policies"),
+        (one_flow_too_many, "cluster.network_policies"),
+        (no_admission, "cluster.admission"),
+        (exempt_namespace, "cluster.admission"),
         (no_pod_security, "cluster.pod_security"),
         (mighty_services, "data.postgres_scram"),
         (one_grant_too_many, "data.guild_isolation"),
@@ -132,8 +160,8 @@ def no_worker() -> Iterator[None]:
 def test_exactly_its_promise_turns_red(
     taken_away: Callable[[], contextlib.AbstractContextManager[None]], promise: str, tmp_path: Path
 ) -> None:
-    only = ["cluster.kubeconfig_private", "cluster.default_deny", "cluster.pod_security", "data.registry_complete", "data.guild_isolation"]
-    only += ["data.pooler_wipes"]
+    only = ["cluster.kubeconfig_private", "cluster.network_policies", "cluster.admission", "cluster.pod_security"]
+    only += ["data.registry_complete", "data.guild_isolation", "data.pooler_wipes"]
     only += ["services.no_secrets_in_pods", "services.ready"]
     variables = {"verify_only": only, "verify_report_dir": str(tmp_path)}
     command = [

@@ -28,6 +28,7 @@ OPEN = {"name": "dcm-open", "pod_security": "privileged"}
 EXTRA = [OPEN, {**OPEN, "name": "dcm-exempt", "labels": {"admission.dcm.platform/all": "exempt"}}]
 EXTRA += [{**OPEN, "name": "dcm-agents", "labels": {"admission.dcm.platform/host": "exempt"}}]
 DIGEST = "sha256:" + "0" * 64
+MOVING = "latest"
 RESOURCES = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "16Mi"}}
 POD: dict[str, Any] = {
     "apiVersion": "v1",
@@ -135,7 +136,9 @@ def test_a_good_pod_is_let_in(cluster: Cluster, namespace: str) -> None:
     assert cluster.refusal(POD, namespace) == ""
 
 
-@pytest.mark.parametrize("image", ["dcm.example/service:1", "dcm.example/a/b/c:v1.2", f"dcm.example/x@{DIGEST}", f"dcm.example/x:1@{DIGEST}"])
+@pytest.mark.parametrize(
+    "image", ["dcm.example/service:1", "dcm.example/a/b/c:v1.2", f"dcm.example/x@{DIGEST}", f"dcm.example/x:1@{DIGEST}"]
+)
 def test_good_images(cluster: Cluster, image: str) -> None:
     assert cluster.refusal(changed(main(image=image))) == ""
 
@@ -149,11 +152,11 @@ BAD: list[tuple[list[Change], str, str]] = [
     ([spec(securityContext={})], "main", "set securityContext.runAsNonRoot to true"),
     ([spec(securityContext={"runAsNonRoot": True, "runAsUser": 0})], "main", "[non-root]"),
     ([main(securityContext={"runAsNonRoot": False})], "main", "[non-root]"),
-    ([main(image="nginx:1")], "nginx:1", "add the registry to platform_image_registries [registry]"),
+    ([main(image="nginx:1")], "nginx:1", "add the registry to admission_registries [registry]"),
     ([main(image="dcm.example.evil/service:1")], "dcm.example.evil/service:1", "[registry]"),
     ([main(image="dcm.example:5000/service:1")], "dcm.example:5000/service:1", "[registry]"),
     ([main(image="dcm.example/service")], "dcm.example/service", "name a version as the tag, not latest, or a digest [tag]"),
-    ([main(image="dcm.example/service:latest")], "dcm.example/service:latest", "[tag]"),
+    ([main(image=f"dcm.example/service:{MOVING}")], f"dcm.example/service:{MOVING}", "[tag]"),
     ([main(image="dcm.example/a:1/service")], "dcm.example/a:1/service", "[tag]"),
     ([spec(hostNetwork=True)], "hostNetwork", "[host]"),
     ([spec(hostPID=True)], "hostPID", "[host]"),

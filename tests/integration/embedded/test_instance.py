@@ -21,7 +21,16 @@ import yaml
 
 from .conftest import STATE, Instance, eventually
 
-PROGRAMS = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet", "kube-proxy"]
+PROGRAMS = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "network-policy-enforcer",
+    "containerd",
+    "kubelet",
+    "kube-proxy",
+]
 
 
 def all_ready(instance: Instance) -> bool:
