@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.dcm.platform.plugins.module_utils._verify import Broken, Promise
-from ansible_collections.dcm.platform.plugins.module_utils._verify_probe import Place, run_python
+from ansible_collections.dcm.platform.plugins.module_utils._verify_probe import LISTENS, Place, listener, run_python
 from ansible_collections.dcm.platform.plugins.module_utils._verify_site import Site
 
 OUTSIDE = "default"
@@ -105,9 +106,14 @@ def sources(site: Site) -> list[Source]:
 
 def network_policies(site: Site) -> str:
     """Everybody tries everything: what is needed passes, all else fails."""
-    listening = targets(site)
-    trying = sources(site)
+    with contextlib.ExitStack() as stack:
+        # Somebody whom no policy of a release guards: what keeps others away is the namespace's own.
+        strangers = {place.namespace: stack.enter_context(listener(site, place)) for place in map(Place, site.namespaces)}
+        listening = targets(site) | {f"a stranger in {namespace}": (address, LISTENS) for namespace, address in strangers.items()}
+        return judge(_try_all(site, sources(site), listening))
 
+
+def _try_all(site: Site, trying: Sequence[Source], listening: Mapping[str, tuple[str, int]]) -> dict[Source, dict[str, str]]:
     def probe(source: Source) -> dict[str, str]:
         wanted = [(name, *address, name in source.needs) for name, address in listening.items()]
         script = SCRIPT.format(targets=json.dumps(wanted), seconds=SETTLE_SECONDS, nameless=NAMELESS)
@@ -115,8 +121,7 @@ def network_policies(site: Site) -> str:
         return answers
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = dict(zip(trying, pool.map(probe, trying), strict=True))
-    return judge(answers)
+        return dict(zip(trying, pool.map(probe, trying), strict=True))
 
 
 def judge(answers: Mapping[Source, Mapping[str, str]]) -> str:

@@ -14,6 +14,7 @@ from ansible_collections.dcm.platform.plugins.module_utils._verify import Broken
 from ansible_collections.dcm.platform.plugins.module_utils._verify_site import PART_OF_DCM, TIMEOUT, Site
 
 PYTHON = "/usr/bin/python3"
+LISTENS = 8080
 MANAGED_BY = "app.kubernetes.io/managed-by"
 TOOL = "dcm-verify"
 
@@ -29,17 +30,44 @@ class Place:
 def run_python(site: Site, script: str, claim: str = "", seconds: float = 40, place: Place | None = None) -> str:
     """Run a Python script in a new pod, in the services' namespace if no other; returns what it printed. A claim is mounted at /data."""
     where = place or Place(site.inputs.namespace_services)
-    pod = manifest(image(site), script, claim, where.labels)
-    name = pod["metadata"]["name"]
-    site.core.create_namespaced_pod(where.namespace, pod, _request_timeout=TIMEOUT)
-    try:
+    with _pod(site, where, script, claim) as name:
         eventually(lambda: _unfinished(_status(site, name, where)), seconds, f"probe pod {name} in {where.namespace} to end")
-        log = str(site.core.read_namespaced_pod_log(name, where.namespace, _request_timeout=TIMEOUT)).strip()
+        log = _log(site, name, where)
         if not _succeeded(_status(site, name, where)):
             raise Broken("a probe pod that succeeds", log.splitlines()[-1][:300] if log else "no output")
         return log
+
+
+@contextlib.contextmanager
+def listener(site: Site, place: Place, seconds: float = 60) -> Iterator[str]:
+    """The address of a pod that listens on LISTENS, for the length of a with block."""
+    script = (
+        f"import socket\nserver = socket.create_server(('', {LISTENS}))\nprint('on', flush=True)\n"
+        "while True:\n    server.accept()[0].close()\n"
+    )
+
+    def missing(name: str) -> str | None:
+        phase = str(_status(site, name, place).phase)
+        return phase if phase != "Running" or _log(site, name, place) != "on" else None
+
+    with _pod(site, place, script) as name:
+        eventually(lambda: missing(name), seconds, f"probe pod {name} in {place.namespace} to listen")
+        yield str(_status(site, name, place).pod_ip)
+
+
+@contextlib.contextmanager
+def _pod(site: Site, where: Place, script: str, claim: str = "") -> Iterator[str]:
+    pod = manifest(image(site), script, claim, where.labels)
+    name = str(pod["metadata"]["name"])
+    site.core.create_namespaced_pod(where.namespace, pod, _request_timeout=TIMEOUT)
+    try:
+        yield name
     finally:
         site.core.delete_namespaced_pod(name, where.namespace, grace_period_seconds=0, _request_timeout=TIMEOUT)
+
+
+def _log(site: Site, name: str, where: Place) -> str:
+    return str(site.core.read_namespaced_pod_log(name, where.namespace, _request_timeout=TIMEOUT)).strip()
 
 
 def _unfinished(status: Any) -> str | None:
