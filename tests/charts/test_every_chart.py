@@ -122,3 +122,12 @@ def test_wrong_values_are_refused_with_their_path(chart: str, wrong: dict[str, A
 def test_readme_has_every_value(chart: str) -> None:
     text = (CHARTS / chart / "README.md").read_text()
     assert table(CHARTS / chart) in text, f"the table is out of date: python -m tests.charts.chart_readme {chart}"
+
+
+@pytest.mark.parametrize("chart", APPLICATIONS)
+@pytest.mark.parametrize("token", [True, False])
+def test_a_pod_with_a_token_of_the_api_says_so(chart: str, token: bool) -> None:
+    """Role admission refuses it otherwise."""
+    template = workload(render(chart, {"serviceAccount": {"automountToken": token}}))["spec"]["template"]
+    assert template["spec"]["automountServiceAccountToken"] is token
+    assert template["metadata"]["labels"].get("dcm.platform/api-access") == ("true" if token else None)

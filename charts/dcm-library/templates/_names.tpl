@@ -16,6 +16,10 @@ app.kubernetes.io/name: {{ include "dcm.name" . }}
       "app.kubernetes.io/component" (.Values.component | default (include "dcm.name" .))
       "app.kubernetes.io/managed-by" .Release.Service
       "app.kubernetes.io/part-of" "dcm" -}}
+{{- if (.Values.serviceAccount | default dict).automountToken -}}
+{{- /* Admission asks that who gets a token of the Kubernetes API says so. */ -}}
+{{- $_ := set $fixed "dcm.platform/api-access" "true" -}}
+{{- end -}}
 {{- toYaml (merge (dict) $own $fixed .Values.labels) -}}
 {{- end }}
 

@@ -160,7 +160,7 @@ def no_worker() -> Iterator[None]:
 def test_exactly_its_promise_turns_red(
     taken_away: Callable[[], contextlib.AbstractContextManager[None]], promise: str, tmp_path: Path
 ) -> None:
-    only = ["cluster.kubeconfig_private", "cluster.network_policies", "cluster.admission", "cluster.pod_security"]
+    only = [promise, "cluster.kubeconfig_private", "cluster.admission", "cluster.pod_security"]
     only += ["data.registry_complete", "data.guild_isolation", "data.pooler_wipes"]
     only += ["services.no_secrets_in_pods", "services.ready"]
     variables = {"verify_only": only, "verify_report_dir": str(tmp_path)}
