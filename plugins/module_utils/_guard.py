@@ -21,6 +21,8 @@ PATHS = ("platform_state_dir", "platform_kubeconfig", "platform_cache_dir", "pla
 
 # Inputs that may stay empty. An empty value of any other one means: the operator still has to fill it in.
 MAY_BE_EMPTY = frozenset({"platform_cluster_uid", "platform_kube_context", "platform_discord_api_url", "platform_confirm"})
+# And those that only an object store for backups needs.
+OF_S3 = frozenset({"platform_backup_s3_bucket", "platform_backup_s3_endpoint", "platform_backup_s3_region"})
 # Environments where the inventory has to name the cluster that it is for.
 IDENTIFIED = frozenset({"staging", "production"})
 
@@ -44,7 +46,8 @@ def environment_problems(environment: str, inventory_dir: str) -> list[str]:
 
 def value_problems(values: Mapping[str, Any]) -> list[str]:
     """What types and choices cannot say: empty values, and the form of names and paths."""
-    problems = [f"{name} is empty: fill it in" for name, value in values.items() if value == "" and name not in MAY_BE_EMPTY]
+    may_be_empty = MAY_BE_EMPTY if values.get("platform_backup_repository") == "s3" else MAY_BE_EMPTY | OF_S3
+    problems = [f"{name} is empty: fill it in" for name, value in values.items() if value == "" and name not in may_be_empty]
     for name, pattern, what in FORMS:
         if values.get(name) and not pattern.fullmatch(str(values[name])):
             problems.append(f"{name} = '{values[name]}': {what}")

@@ -69,3 +69,86 @@ def test_wrong_values_are_refused_with_their_path(chart: str, wrong: dict[str, A
 def test_postgres_asks_everybody_for_a_password() -> None:
     rules = render("lite-postgres")["ConfigMap", "gateway"]["data"]["pg_hba.conf"].splitlines()
     assert {line.split()[-1] for line in rules if line and not line.startswith("#")} == {"scram-sha-256", "reject"}
+
+
+def settings_of(objects: Any, name: str) -> dict[str, str]:
+    lines = objects["ConfigMap", "gateway"]["data"][name].splitlines()
+    return {key.strip(): value.strip(" '") for key, _, value in (line.partition("=") for line in lines) if value}
+
+
+S3 = {
+    "type": "s3",
+    "cipherSecret": "cipher",
+    "s3": {"bucket": "backups", "endpoint": "store.example:9000", "credentialsSecret": "keys", "caConfigMap": "authority"},
+}
+
+
+def test_without_backups_postgres_archives_nothing() -> None:
+    objects = render("lite-postgres")
+    assert "archive_mode" not in settings_of(objects, "postgresql.conf")
+    assert not {name for name in objects["ConfigMap", "gateway"]["data"] if "backup" in name or "pgbackrest" in name}
+    assert [container["name"] for container in workload(objects)["spec"]["template"]["spec"]["containers"]] == ["postgres"]
+    assert ("PersistentVolumeClaim", "gateway-backup") not in objects
+
+
+def test_a_posix_repository_outlives_the_release() -> None:
+    objects = render("lite-postgres", {"backup": {"enabled": True}, "repository": {"cipherSecret": "cipher", "size": "9Gi"}})
+    claim = objects["PersistentVolumeClaim", "gateway-backup"]
+    assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert claim["spec"]["resources"]["requests"]["storage"] == "9Gi"
+    found = settings_of(objects, "postgresql.conf")
+    assert found["archive_mode"] == "on"
+    assert found["archive_timeout"] == "60s"
+    assert "pgbackrest" in found["archive_command"], "pgBackRest's check looks for its name"
+    pod = workload(objects)["spec"]["template"]["spec"]
+    assert [container["name"] for container in pod["containers"]] == ["postgres", "backup"]
+    assert pod["containers"][1]["securityContext"] == pod["containers"][0]["securityContext"]
+    [volume] = [entry for entry in pod["volumes"] if entry["name"] == "repository"]
+    assert volume["persistentVolumeClaim"] == {"claimName": "gateway-backup"}
+
+
+def test_a_scratch_server_reads_the_repository_of_another_and_writes_none() -> None:
+    values = {"restore": {"id": "drill-1", "type": "name", "target": "point"}, "repository": {"claim": "postgres-backup"}}
+    objects = render("lite-postgres", values)
+    assert "archive_mode" not in settings_of(objects, "postgresql.conf")
+    assert not [name for kind, name in objects if kind == "PersistentVolumeClaim"]
+    [container] = workload(objects)["spec"]["template"]["spec"]["containers"]
+    [mount] = [entry for entry in container["volumeMounts"] if entry["name"] == "repository"]
+    assert mount["readOnly"] is True
+    assert container["startupProbe"]["failureThreshold"] * container["startupProbe"]["periodSeconds"] >= 24 * 3600
+
+
+def test_keys_of_the_repository_are_files_and_not_in_its_configuration() -> None:
+    objects = render("lite-postgres", {"backup": {"enabled": True}, "repository": S3})
+    found = settings_of(objects, "pgbackrest.conf")
+    assert found["repo1-s3-endpoint"] == "store.example"
+    assert found["repo1-storage-port"] == "9000"
+    assert found["repo1-storage-verify-tls"] == "y"
+    assert found["repo1-cipher-type"] == "aes-256-cbc"
+    assert not [name for name in found if "pass" in name or "key" in name]
+    pod = workload(objects)["spec"]["template"]["spec"]
+    [volume] = [entry for entry in pod["volumes"] if entry["name"] == "repository-access"]
+    named = [source.get("secret", source.get("configMap"))["name"] for source in volume["projected"]["sources"]]
+    assert named == ["cipher", "keys", "authority"]
+    assert ("PersistentVolumeClaim", "gateway-backup") not in objects
+    assert "repository" not in {entry["name"] for entry in pod["volumes"]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path"),
+    [
+        ({"repository": {"type": "s3"}}, "/repository/s3"),
+        ({"repository": {**S3, "s3": {**S3["s3"], "bucket": ""}}}, "/repository/s3/bucket"),  # type: ignore[dict-item]
+        ({"repository": {"options": {"repo1-cipher-pass": "open"}}}, "/repository/options"),
+        ({"repository": {"options": {"repo1-s3-key-secret": "open"}}}, "/repository/options"),
+        ({"restore": {"id": "x", "type": "time"}}, "/restore"),
+        ({"restore": {"id": "x y"}}, "/restore/id"),
+        ({"restore": {"id": "x", "type": "time", "target": "now'; DROP"}}, "/restore/target"),
+        ({"settings": {"archive_command": "true"}}, "/settings/archive_command"),
+        ({"backup": {"keepFull": 0}}, "/backup/keepFull"),
+    ],
+)
+def test_wrong_backup_values_are_refused_with_their_path(wrong: dict[str, Any], path: str) -> None:
+    with pytest.raises(Refused) as refused:
+        render("lite-postgres", wrong)
+    assert path in str(refused.value)

@@ -5,12 +5,7 @@
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
-import signal
-import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,85 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.charts.charting import render, workload
+from tests.support.pod import Pod
 from tests.support.postgres import find_binaries
-
-SECONDS = 60
-
-
-class Pod:
-    """The one container of a lite chart as a process: its ConfigMap, its environment, its command, on folders of this machine."""
-
-    def __init__(self, chart: str, folder: Path, secrets: dict[str, str], values: dict[str, Any]) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.folder = folder
-        objects = render(chart, {"port": self.port, **values}, release="server")
-        self.container = workload(objects)["spec"]["template"]["spec"]["containers"][0]
-        self.places = {mount["mountPath"]: folder / mount["name"] for mount in self.container["volumeMounts"] if mount["name"] != "tmp"}
-        for place in self.places.values():
-            place.mkdir()
-        for name, text in objects["ConfigMap", "server"]["data"].items():
-            (folder / "config" / name).write_text(self.placed(text))
-        for key, value in secrets.items():
-            self.set_secret(key, value)
-        if os.geteuid() == 0:
-            for path in (folder, *folder.rglob("*")):
-                os.chown(path, *_account())
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def placed(self, text: str) -> str:
-        """Paths in the pod, as paths of this machine; a pod has an address of its own, a test keeps to the loopback."""
-        text = text.replace("listen_addresses = '*'", "listen_addresses = '127.0.0.1'").replace("bind * -::*", "bind 127.0.0.1")
-        for inside, outside in self.places.items():
-            text = text.replace(inside, str(outside))
-        return text
-
-    def set_secret(self, key: str, value: str) -> None:
-        (self.folder / "secrets" / key).write_text(value)
-
-    def command(self, command: list[str]) -> dict[str, Any]:
-        environment = {entry["name"]: self.placed(entry["value"]) for entry in self.container["env"]}
-        owner: dict[str, Any] = dict(zip(("user", "group"), _account(), strict=True), extra_groups=[]) if os.geteuid() == 0 else {}
-        return {"args": [self.placed(word) for word in command], "env": {"PATH": os.environ["PATH"], **environment}, "cwd": "/", **owner}
-
-    def start(self) -> None:
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(**self.command(self.container["command"]), stdout=log, stderr=log, start_new_session=True)
-
-    def probe(self) -> subprocess.CompletedProcess[str]:
-        command = self.command(self.container["readinessProbe"]["exec"]["command"])
-        return subprocess.run(**command, capture_output=True, text=True, check=False)
-
-    def wait_ready(self) -> None:
-        end = time.monotonic() + SECONDS
-        while self.probe().returncode:
-            assert self.process is not None
-            assert self.process.poll() is None, self.log()
-            assert time.monotonic() < end, self.log()
-            time.sleep(0.1)
-
-    def stop(self) -> int:
-        """As Kubernetes does: SIGTERM to process 1."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(SECONDS)
-
-    def kill(self) -> None:
-        """As the kernel does when a container is out of memory or its node is gone: all of it, at once."""
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(SECONDS)
-
-    def log(self) -> str:
-        return (self.folder / "log").read_text()
-
-
-def _account() -> tuple[int, int]:
-    """Postgres refuses to run as root; a test run as root lends it another account."""
-    nobody = pwd.getpwnam("nobody")
-    return nobody.pw_uid, nobody.pw_gid
 
 
 @pytest.fixture
@@ -105,14 +23,12 @@ def pod() -> Iterator[Callable[..., Pod]]:
     pods: list[Pod] = []
 
     def make(chart: str, secrets: dict[str, str], **values: Any) -> Pod:
-        pods.append(Pod(chart, Path(tempfile.mkdtemp(prefix="dcm-pod-")), secrets, values))
+        pods.append(Pod(chart, {"secrets": secrets}, values))
         return pods[-1]
 
     yield make
     for entry in pods:
-        if entry.process is not None and entry.process.poll() is None:
-            entry.kill()
-        shutil.rmtree(entry.folder)
+        entry.remove()
 
 
 @pytest.fixture
@@ -122,9 +38,7 @@ def postgres(pod: Callable[..., Pod]) -> Pod:
 
 
 def connect(server: Pod, **other: Any) -> psycopg.Connection[Any]:
-    password = (server.folder / "secrets" / "password").read_text()
-    login = {"host": "127.0.0.1", "port": server.port, "user": "postgres", "password": password, "dbname": "dcm", "autocommit": True}
-    return psycopg.connect(**{**login, **other})
+    return psycopg.connect(**{**server.login(), "autocommit": True, **other})
 
 
 def test_postgres_starts_keeps_data_and_stops(postgres: Pod) -> None:

@@ -19,18 +19,54 @@ quoted() {
   printf '%s%s%s%s' "$1" "$done" "$rest" "$1"
 }
 
-# single <folder> <statement>: without network, without a password, and without a line in the log
+# single <folder> <statement>: without network, without a password, and without a line in the log. Recovers first, where there is something to.
 single() {
   printf '%s\n' "$2" | "$BINARIES/postgres" --single -D "$1" -c config_file="$CONFIG_DIR/postgresql.conf" -c exit_on_error=on \
+    -c hot_standby=off -c log_startup_progress_interval=5s \
     -c log_statement=none -c log_min_error_statement=panic -c log_min_duration_statement=-1 postgres > /dev/null
+}
+
+# take_over <folder>: the Secret is the truth, a password changed there holds from this start on
+take_over() {
+  single "$1" "ALTER ROLE $(quoted '"' "$username") PASSWORD $(quoted "'" "$password")"
+}
+
+# comes_from_restore <folder>: whether it is the whole result of the restore that is asked for
+comes_from_restore() {
+  [ "$(cat "$1/dcm-restore" 2> /dev/null)" = "$RESTORE_ID" ]
+}
+
+# restore: beside the final place, through all of the recovery. What was there is replaced when it has ended well, and kept as data.before.
+restore() {
+  if ! comes_from_restore "$unfinished"; then
+    rm -rf "$unfinished"
+    set -- restore --type="$RESTORE_TYPE" --archive-mode=preserve --target-timeline="$RESTORE_TIMELINE" \
+      --recovery-option=restore_command="/bin/sh $CONFIG_DIR/pgbackrest.sh --log-level-console=warn archive-get %f \"%p\""
+    [ "$RESTORE_TYPE" = default ] || set -- "$@" --target-action=promote
+    [ -z "$RESTORE_TARGET" ] || set -- "$@" --target="$RESTORE_TARGET"
+    [ -z "$RESTORE_BACKUP" ] || set -- "$@" --set="$RESTORE_BACKUP"
+    DATA="$unfinished" /bin/sh "$CONFIG_DIR/pgbackrest.sh" "$@"
+    export DATA="$unfinished"
+    take_over "$unfinished"
+    unset DATA
+    printf '%s\n' "$RESTORE_ID" > "$unfinished/dcm-restore"
+    sync
+  fi
+  if [ -e "$data" ]; then
+    rm -rf "$VOLUME/data.before"
+    mv "$data" "$VOLUME/data.before"
+  fi
+  mv "$unfinished" "$data"
+  sync
 }
 
 # Nothing of an earlier container runs any more; the process ids in its lock files would be taken for processes of this one.
 rm -f "$data/postmaster.pid" "$RUN_DIR"/.s.PGSQL.*
 
-if [ -e "$data" ]; then
-  # The Secret is the truth: a password changed there holds from this start on.
-  single "$data" "ALTER ROLE $(quoted '"' "$username") PASSWORD $(quoted "'" "$password")"
+if [ -n "${RESTORE_ID:-}" ] && ! comes_from_restore "$data"; then
+  restore
+elif [ -e "$data" ]; then
+  take_over "$data"
 else
   # Made beside its final place and moved there in one step: what is half made is never taken for a whole one.
   rm -rf "$unfinished"
