@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.dcm.platform.plugins.module_utils import (
     _verify_admission,
+    _verify_backup,
     _verify_cluster,
     _verify_data,
     _verify_network,
@@ -19,6 +20,6 @@ LAYERS = ("cluster", "data", "services")
 
 def all_promises() -> list[Promise]:
     """Every promise of the platform."""
-    files = (_verify_cluster, _verify_admission, _verify_network, _verify_pods, _verify_data, _verify_services)
+    files = (_verify_cluster, _verify_admission, _verify_network, _verify_pods, _verify_data, _verify_backup, _verify_services)
     found = [promise for file in files for promise in file.PROMISES]
     return sorted(found, key=lambda promise: LAYERS.index(promise.layer))

@@ -39,6 +39,9 @@ class Inputs:
     postgres_port: int
     postgres_database: str
     postgres_admin_secret: str
+    backup_repository: str
+    backup_days: int
+    backup_proof_days: int
     service_secret: str
     service_role: str
     redis_host: str

@@ -75,6 +75,19 @@ options:
     description: Secret of the administrator, in the namespace of the databases.
     type: str
     default: postgres-admin
+  backup_repository:
+    description: Where backups go. V(none) promises nothing about them.
+    type: str
+    choices: [none, posix, s3]
+    default: none
+  backup_days:
+    description: Days after which the newest backup is too old.
+    type: int
+    default: 2
+  backup_proof_days:
+    description: Days after which the newest proof that backups can be restored is too old.
+    type: int
+    default: 30
   service_secret:
     description: Secret of the services, in their namespace.
     type: str

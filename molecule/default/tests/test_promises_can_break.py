@@ -33,7 +33,7 @@ def secret(namespace: str, name: str, key: str) -> str:
 def sql(*statements: str) -> None:
     host = kubectl("get", "service", "-n", "dcm-data", "postgres", "-o", "jsonpath={.spec.clusterIP}")
     user, password = (secret("dcm-data", "postgres-admin", key) for key in ("username", "password"))
-    with psycopg.connect(host=host, dbname="dcm", user=user, password=password) as connection:
+    with psycopg.connect(host=host, dbname="dcm", user=user, password=password, autocommit=True) as connection:
         for statement in statements:
             connection.execute(statement)
 
@@ -124,6 +124,14 @@ def suspended_guild() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def no_archive() -> Iterator[None]:
+    """The server's own settings win over the chart's: WAL goes nowhere."""
+    sql("ALTER SYSTEM SET archive_command = '/bin/false'", "SELECT pg_reload_conf()")
+    yield
+    sql("ALTER SYSTEM RESET archive_command", "SELECT pg_reload_conf()")
+
+
+@contextlib.contextmanager
 def secret_in_a_config_map() -> Iterator[None]:
     password = secret("dcm-services", "dcm-service", "postgres-password")
     kubectl("create", "configmap", "-n", "dcm-services", "leak", f"--from-literal=settings=password={password}")
@@ -153,6 +161,7 @@ def no_worker() -> Iterator[None]:
         (one_grant_too_many, "data.guild_isolation"),
         (leaky_pooler, "data.pooler_wipes"),
         (suspended_guild, "data.registry_complete"),
+        (no_archive, "data.wal_archived"),
         (secret_in_a_config_map, "services.no_secrets_in_pods"),
         (no_worker, "services.ready"),
     ],
@@ -161,7 +170,7 @@ def test_exactly_its_promise_turns_red(
     taken_away: Callable[[], contextlib.AbstractContextManager[None]], promise: str, tmp_path: Path
 ) -> None:
     only = [promise, "cluster.kubeconfig_private", "cluster.admission", "cluster.pod_security"]
-    only += ["data.registry_complete", "data.guild_isolation", "data.pooler_wipes"]
+    only += ["data.registry_complete", "data.guild_isolation", "data.pooler_wipes", "data.restore_proven"]
     only += ["services.no_secrets_in_pods", "services.ready"]
     variables = {"verify_only": only, "verify_report_dir": str(tmp_path)}
     command = [

@@ -45,7 +45,7 @@ def test_service_runs(host: Host, name: str) -> None:
 def test_server_keeps_its_data_on_a_volume(host: Host, name: str) -> None:
     assert pods(host, "dcm-data")[name]["status"]["phase"] == "Running"
     claims = kubectl(host, "get", "persistentvolumeclaims", "--namespace", "dcm-data")["items"]
-    assert [claim["status"]["phase"] for claim in claims if name in claim["metadata"]["name"]] == ["Bound"]
+    assert {claim["status"]["phase"] for claim in claims if name in claim["metadata"]["name"]} == {"Bound"}
 
 
 def test_nothing_of_the_node_listens_beyond_this_machine(host: Host) -> None:
