@@ -9,13 +9,13 @@ know is done again. The copy outside only ever grows.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.dcm.platform.plugins.module_utils import _files
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_store as store
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from psycopg import sql
@@ -85,10 +85,7 @@ def save(directory: Path, conn: store.Conn, check: bool) -> tuple[list[Erasure],
     missing = len(grown) != len(known) or not path.exists()
     if missing and not check:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-            stream.write(json.dumps({"erasures": grown}, indent=1) + "\n")
-        part.rename(path)
+        _files.write(path, json.dumps({"erasures": grown}, indent=1).encode() + b"\n", 0o600)
     return grown, missing
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from ansible_collections.dcm.platform.plugins.module_utils import _files
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_drift as drift
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_store as store
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
@@ -225,10 +225,7 @@ def compare(access: store.Access, point: Point, taking: Taking) -> list[str]:
 def write_point(path: Path, point: Point) -> None:
     """For its owner alone: it says which guilds there are."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-        stream.write(json.dumps({"format": FORMAT, **asdict(point)}, indent=1) + "\n")
-    part.rename(path)
+    _files.write(path, json.dumps({"format": FORMAT, **asdict(point)}, indent=1).encode() + b"\n", 0o600)
 
 
 def read_point(path: Path) -> Point:
@@ -247,8 +244,3 @@ def read_point(path: Path) -> Point:
 
 def _held(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Held]:
     return {name: Held(**held) for name, held in tables.items()}
-
-
-def manifests(directory: Path) -> list[Path]:
-    """All that there are, the newest last; their names begin with the time."""
-    return sorted(directory.glob("point-*.json"))

@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from ansible_collections.dcm.platform.plugins.module_utils import _files
 from ansible_collections.dcm.platform.plugins.module_utils import _guild_store as store
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
+from ansible_collections.dcm.platform.plugins.module_utils._guild_metrics import gauge, render
 
 INSERT = """
 INSERT INTO dcm.restore_proof (equal, backup, point, seconds, guilds, rows, schemas, problem, actor)
@@ -50,6 +50,7 @@ def record(conn: store.Conn, proof: Proof | None, newest_backup: str, directory:
     if not store.has_table(conn, "restore_proof"):
         raise PlatformError("the control schema is older than this program: run playbooks/data.yml first")
     report = ""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         if proof:
             row = conn.execute(INSERT, asdict(proof)).fetchone()
@@ -63,7 +64,7 @@ def record(conn: store.Conn, proof: Proof | None, newest_backup: str, directory:
 
 def _report(directory: Path, proof: Proof, proven_at: datetime) -> Path:
     path = directory / f"restore-proof-{proven_at.astimezone(UTC):%Y%m%dT%H%M%SZ}.json"
-    _write(path, json.dumps({"proven_at": proven_at.isoformat(), **asdict(proof)}, indent=2) + "\n", 0o600)
+    _files.write(path, json.dumps({"proven_at": proven_at.isoformat(), **asdict(proof)}, indent=2).encode() + b"\n", 0o600)
     return path
 
 
@@ -76,17 +77,5 @@ def _metrics(path: Path, newest_backup: str, known: tuple[Any, ...] | None) -> P
         values["dcm_restore_proof_timestamp_seconds"] = known[0].timestamp()
         values["dcm_restore_proof_duration_seconds"] = float(known[2])
         values["dcm_restore_proof_guilds"] = float(known[3])
-    _write(path, metric_text(values), 0o644)
+    _files.write(path, render([gauge(name, HELP[name], value) for name, value in values.items()]).encode(), 0o644)
     return path
-
-
-def metric_text(values: Mapping[str, float]) -> str:
-    return "".join(f"# HELP {name} {HELP[name]}\n# TYPE {name} gauge\n{name} {value:.1f}\n" for name, value in values.items())
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as stream:
-        stream.write(text)
-    part.rename(path)

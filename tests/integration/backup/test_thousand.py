@@ -71,8 +71,8 @@ def test_the_restore_equals_the_point_and_is_written_down(story: Story, folder: 
         written = proofs.record(conn, proof, story.fleet.backup.stopped.isoformat(), folder / "proofs")
     assert json.loads(Path(written["report"]).read_text())["equal"] is True
     text = Path(written["metrics"]).read_text()
-    assert f"dcm_backup_newest_timestamp_seconds {story.fleet.backup.stopped.timestamp():.1f}" in text
-    assert f"dcm_restore_proof_guilds {GUILDS}.0" in text
+    assert f"dcm_backup_newest_timestamp_seconds {story.fleet.backup.stopped.timestamp():.15g}\n" in text
+    assert f"dcm_restore_proof_guilds {GUILDS}\n" in text
     assert story.fleet.live.query("SELECT equal, backup, guilds FROM dcm.restore_proof") == [(True, story.fleet.backup.label, GUILDS)]
 
 

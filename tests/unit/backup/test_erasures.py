@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.dcm.platform.plugins.module_utils import _erasures as erasures
-from ansible_collections.dcm.platform.plugins.module_utils import _restore_proof as proofs
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 
 ONE = {"guild_id": "1100000000000000001", "erased_at": "2026-11-24T09:30:00.1234+00:00", "kind": "moved"}
@@ -38,11 +37,3 @@ def test_what_cannot_be_read_is_not_passed_over(tmp_path: Path, name: str) -> No
     (tmp_path / name).write_text("{}")
     with pytest.raises(PlatformError, match=f"{name} cannot be read, so it is not known who was erased"):
         erasures.read_directory(tmp_path)
-
-
-def test_metrics_say_what_is_known() -> None:
-    text = proofs.metric_text({"dcm_restore_proof_guilds": 20})
-    assert text == (
-        "# HELP dcm_restore_proof_guilds How many guilds were compared row by row.\n"
-        "# TYPE dcm_restore_proof_guilds gauge\ndcm_restore_proof_guilds 20.0\n"
-    )
