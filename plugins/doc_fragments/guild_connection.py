@@ -37,6 +37,9 @@ options:
     description: File with the certificate authorities to trust.
     type: path
     aliases: [ssl_rootcert]
+  ca_secret:
+    description: Kubernetes Secret as V(namespace/name) whose key C(ca.crt) holds them, in place of O(ca_cert).
+    type: str
   ssl_cert:
     description: File with the client certificate.
     type: path

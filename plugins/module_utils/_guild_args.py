@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
@@ -29,6 +32,7 @@ CONNECTION_OPTIONS: dict[str, dict[str, Any]] = {
     "login_db": {"type": "str", "default": "dcm"},
     "ssl_mode": {"type": "str", "default": "prefer", "choices": ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"]},
     "ca_cert": {"type": "path", "aliases": ["ssl_rootcert"]},
+    "ca_secret": {"type": "str", "no_log": False},
     "ssl_cert": {"type": "path"},
     "ssl_key": {"type": "path"},
     "lock_timeout": {"type": "float", "default": 2.0},
@@ -82,15 +86,39 @@ def open_access(options: Mapping[str, Any]) -> Iterator[Access]:
         keys = ("username", "password")
         parameters["user"], parameters["password"] = kubectl.secret("login_secret", options["login_secret"], *keys)
     limits = (options["lock_timeout"], options["statement_timeout"])
+    with _authorities(options, kubectl) as authorities, _way(options, kubectl) as way:
+        yield Access({**parameters, **authorities, **way}, *limits)
+
+
+@contextlib.contextmanager
+def _way(options: Mapping[str, Any], kubectl: Kubectl) -> Iterator[dict[str, Any]]:
     service = options["login_service"]
-    if options["access"] == "port_forward":
-        if not service:
-            raise PlatformError("access: port_forward needs login_service, the Service to forward to")
-        with port_forward(kubectl, "login_service", service, options["login_port"]) as port:
-            yield Access({**parameters, "hostaddr": "127.0.0.1", "port": port}, *limits)
+    if options["access"] != "port_forward":
+        yield {"hostaddr": kubectl.cluster_address("login_service", service)} if service else {}
         return
-    address = {"hostaddr": kubectl.cluster_address("login_service", service)} if service else {}
-    yield Access({**parameters, **address}, *limits)
+    if not service:
+        raise PlatformError(
+            f"access: port_forward needs login_service, the Service to forward to; {options['login_host']} is no Service of the cluster: "
+            "use direct, from a machine that reaches it"
+        )
+    with port_forward(kubectl, "login_service", service, options["login_port"]) as port:
+        yield {"hostaddr": "127.0.0.1", "port": port}
+
+
+@contextlib.contextmanager
+def _authorities(options: Mapping[str, Any], kubectl: Kubectl) -> Iterator[dict[str, Any]]:
+    """libpq takes certificate authorities from a file alone."""
+    if not options["ca_secret"]:
+        yield {}
+        return
+    text = kubectl.secret("ca_secret", options["ca_secret"], "ca.crt")[0]
+    descriptor, path = tempfile.mkstemp(prefix="dcm-ca-")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        yield {"sslrootcert": path}
+    finally:
+        Path(path).unlink()
 
 
 @contextlib.contextmanager

@@ -26,6 +26,15 @@ NAPTIME_MS = 60_000
 REFUSE, WARN, OK = "refuse", "warn", "ok"
 BREAKING = ("max_locks_per_transaction", "max_connections")
 
+# Of a new server: places for locks that also carry an operator's own statements, and what a site with few guilds gets.
+LEAST_LOCKS = 512
+LEAST_BUFFERS, LEAST_WAL = 128 * MIB, 2 * GIB
+# A backend with its work_mem and its memory of tables, and the server itself.
+MEMORY_A_CONNECTION, MEMORY_OF_THE_SERVER = 5 * MIB, 128 * MIB
+# An empty guild takes 140 kB; as much again is for its rows.
+DISK_A_GUILD, LEAST_DISK = 280 * KIB, 4 * GIB
+ENGINE_CONNECTIONS, MAX_CONNECTIONS = 4, 100
+
 READ_SETTINGS = """
 SELECT name, setting, coalesce(unit, '') FROM pg_settings
 WHERE name IN ('max_connections', 'max_locks_per_transaction', 'max_prepared_transactions', 'superuser_reserved_connections',
@@ -59,6 +68,38 @@ class Finding:
     def as_dict(self) -> dict[str, str]:
         show = _shown(self.name)
         return {"name": self.name, "found": show(self.found), "wanted": show(self.wanted), "severity": self.severity, "why": self.why}
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """What a server gets that is made for a number of guilds; sizes in whole MB and GB."""
+
+    settings: Mapping[str, str]
+    memory_mb: int
+    disk_gb: int
+
+
+def sizing(guilds: int, max_connections: int = MAX_CONNECTIONS) -> Sizing:
+    """All of the guilds may come at once, as in a migration from elsewhere."""
+    base = {"max_connections": max_connections, "max_prepared_transactions": 0, "superuser_reserved_connections": 3}
+    buffers = max(LEAST_BUFFERS, _up(guilds * CATALOG_A_GUILD, LEAST_BUFFERS))
+    wal = max(LEAST_WAL, _up(min(WAL_CAP, guilds * WAL_A_NEW_GUILD), GIB))
+    settings = {
+        "max_connections": str(max_connections),
+        "max_locks_per_transaction": str(max(LEAST_LOCKS, _locks(base, Load(guilds, guilds, ENGINE_CONNECTIONS)))),
+        "shared_buffers": f"{buffers // MIB}MB",
+        "effective_cache_size": f"{3 * buffers // MIB}MB",
+        "max_wal_size": f"{wal // GIB}GB",
+        "checkpoint_timeout": "1h" if guilds >= LARGE_FLEET else "15min",
+        "autovacuum_naptime": f"{NAPTIME_MS // 1000}s",
+    }
+    memory = _up(buffers + max_connections * MEMORY_A_CONNECTION + MEMORY_OF_THE_SERVER, LEAST_BUFFERS)
+    disk = max(LEAST_DISK, _up(guilds * DISK_A_GUILD + 3 * wal // 2, GIB))
+    return Sizing(settings, memory // MIB, disk // GIB)
+
+
+def _up(value: int, step: int) -> int:
+    return -(-value // step) * step
 
 
 def normal(rows: Mapping[str, tuple[str, str]]) -> dict[str, int]:

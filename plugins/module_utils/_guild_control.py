@@ -85,6 +85,8 @@ def apply_control(conn: Conn, replan: Callable[[], ControlPlan], login: Login) -
     with conn.transaction():
         conn.execute("SET LOCAL synchronous_commit = on")
         conn.execute("SET LOCAL lock_timeout = '60s'")
+        # Where the server spreads all new schemas by Citus, the registry is kept out of it.
+        conn.execute("SELECT set_config(name, 'off', true) FROM pg_settings WHERE name = 'citus.enable_schema_based_sharding'")
         conn.execute("SELECT pg_advisory_xact_lock(%s)", (CONTROL_LOCK,))
         plan = replan()
         for migration in plan.migrations:

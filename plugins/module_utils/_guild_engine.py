@@ -40,6 +40,8 @@ from ansible_collections.dcm.platform.plugins.module_utils._guild_plan import (
     split_waves,
 )
 from ansible_collections.dcm.platform.plugins.module_utils._guild_progress import Progress
+from ansible_collections.dcm.platform.plugins.module_utils._guild_server import sharding
+from ansible_collections.dcm.platform.plugins.module_utils._guild_server_read import read_citus
 from ansible_collections.dcm.platform.plugins.module_utils._guild_sql import Session
 
 DIFF_LINES = 500
@@ -53,6 +55,7 @@ OPTIONS = (
     "waves",
     "results",
     "progress_file",
+    "schema_sharding",
 )
 
 
@@ -74,6 +77,7 @@ class Request:
     results: str = "changed"
     progress_file: str | None = None
     metrics: Target = field(default_factory=Target)
+    schema_sharding: str = "auto"
 
 
 class Engine:
@@ -89,6 +93,7 @@ class Engine:
         self.failures: list[str] = []
         self.advice: list[str] = []
         self.begun, self.told = False, 0
+        self.sharding = ""
 
     def run(self) -> dict[str, Any]:
         """Without access: the prediction for a server with nothing on it."""
@@ -106,6 +111,7 @@ class Engine:
             raise PlatformError(words + again) from problem
 
     def _converge(self, conn: store.Conn, access: store.Access) -> dict[str, Any]:
+        self.sharding = sharding(self.request.schema_sharding, read_citus(conn), conn.info.dbname)
         planned = self._plan_control(conn)
         if self.request.check:
             registry = conn if store.has_registry(conn) else None
@@ -184,7 +190,7 @@ class Engine:
 
     def _apply(self, conn: store.Conn, access: store.Access, planned: control.ControlPlan, plans: Sequence[GuildPlan]) -> dict[str, Any]:
         request = self.request
-        session = Session(request.service_role, store.is_superuser(conn), request.run_id, request.actor)
+        session = Session(request.service_role, store.is_superuser(conn), request.run_id, request.actor, self.sharding)
         progress = Progress(request.progress_file, sum(plan.action != NOTHING for plan in plans))
         progress.announce(plan_lines(planned, plans))
         metrics = RunMetrics(len(plans), request.context.migrations.version)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import psycopg
@@ -18,6 +18,8 @@ from ansible_collections.dcm.platform.plugins.module_utils._errors import Platfo
 from ansible_collections.dcm.platform.plugins.module_utils._guild_metrics import Target, fleet_metrics
 from ansible_collections.dcm.platform.plugins.module_utils._guild_migrations import MigrationSet
 from ansible_collections.dcm.platform.plugins.module_utils._guild_model import MOVING, Current
+from ansible_collections.dcm.platform.plugins.module_utils._guild_server import sharding
+from ansible_collections.dcm.platform.plugins.module_utils._guild_server_read import read_citus
 from ansible_collections.dcm.platform.plugins.module_utils._guild_sql import Session
 
 
@@ -33,6 +35,8 @@ class Question:
     explain: int
     drift: bool = False
     metrics: Target = field(default_factory=Target)
+    guilds_expected: int = 0
+    schema_sharding: str = "auto"
 
 
 def answer(access: store.Access, question: Question) -> dict[str, Any]:
@@ -42,8 +46,11 @@ def answer(access: store.Access, question: Question) -> dict[str, Any]:
                 raise PlatformError("the database holds no guild registry (schema dcm): run the role guild_data first")
             current = store.read_current(conn, question.service_role, question.ids)
             found = _describe(question, current)
-            load = capacity.Load(store.count_guilds(conn), 0, question.connections)
+            guilds = max(store.count_guilds(conn), question.guilds_expected)
+            load = capacity.Load(guilds, 0, question.connections)
             found["settings"] = [finding.as_dict() for finding in capacity.findings(store.read_settings(conn), load)]
+            found["sizing"] = asdict(capacity.sizing(guilds))
+            found["citus"] = read_citus(conn)
             if question.migrations is not None and question.drift:
                 found["drift"] = _drift(access, conn, question, question.migrations, current)
             return {**found, "problems": _publish(question, current, found["drift"])}
@@ -106,7 +113,8 @@ class Judged:
 
 
 def judge(access: store.Access, conn: store.Conn, question: Question, migrations: MigrationSet, current: dict[int, Current]) -> Judged:
-    session = Session(question.service_role, store.is_superuser(conn), "", "")
+    spread = sharding(question.schema_sharding, read_citus(conn), conn.info.dbname)
+    session = Session(question.service_role, store.is_superuser(conn), "", "", spread)
     prints = drift.fingerprints(access, question.service_role, question.connections, question.ids)
     expected: dict[str, set[str]] = {}
     hashes: dict[str, str] = {}

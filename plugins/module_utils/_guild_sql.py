@@ -37,8 +37,8 @@ ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE SELECT, INSERT, UPDATE, DELETE 
 ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE USAGE ON SEQUENCES FROM {app};
 """
 CREATE_GUILD = """
-CREATE ROLE {owner} NOLOGIN;
-CREATE ROLE {app} NOLOGIN;
+CREATE ROLE {owner} {login};
+CREATE ROLE {app} {login};
 {join}
 CREATE SCHEMA {schema} AUTHORIZATION {owner};
 GRANT USAGE ON SCHEMA {schema} TO {app};
@@ -52,15 +52,23 @@ ERASED, MOVED, DISCARDED = "erased", "moved", "discarded"
 # The path goes back first of all: the plans that functions keep are good for one path only.
 BACK = "\n;SET LOCAL ROLE NONE; {leave} SET LOCAL search_path = pg_catalog, pg_temp; "
 
+# Where the database has Citus. Several definitions in one transaction go to its workers over one connection each.
+SHARDING = {
+    "": "",
+    "on": "SET LOCAL citus.enable_schema_based_sharding = on; SET LOCAL citus.multi_shard_modify_mode = 'sequential';",
+    "off": "SET LOCAL citus.enable_schema_based_sharding = off;",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who does the work."""
+    """Who does the work, and whether new schemas are spread by Citus (on), are not (off), or there is none."""
 
     service_role: str
     superuser: bool
     run_id: str
     actor: str
+    sharding: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,8 @@ def _names(guild_id: int, session: Session) -> dict[str, sql.Composable]:
         "service": sql.Identifier(session.service_role),
         "id": sql.Literal(guild_id),
         "join": sql.SQL("") if session.superuser else sql.SQL("GRANT {} TO CURRENT_USER;").format(owner),
+        # Citus connects to its workers as the role that is taken. Without a password nobody else gets in as it by SCRAM.
+        "login": sql.SQL("LOGIN" if session.sharding == "on" else "NOLOGIN"),
         "leave": sql.SQL("") if session.superuser else sql.SQL("REVOKE {} FROM CURRENT_USER;").format(owner),
     }
 
@@ -99,7 +109,7 @@ def body_of(segment: Segment) -> str:
 def create_script(plan: GuildPlan, segment: Segment, state: str, session: Session) -> Script:
     """Roles, schema, rights and the first migrations of a new guild."""
     names = _names(plan.guild_id, session)
-    parts = [CREATE_GUILD, *([LET_SERVICE_IN] if plan.grant_member else []), ENTER_GUILD]
+    parts = [SHARDING[session.sharding], CREATE_GUILD, *([LET_SERVICE_IN] if plan.grant_member else []), ENTER_GUILD]
     head = _text([claim(plan.guild_id, None, None), *(sql.SQL(part).format(**names) for part in parts)])
     placed = (plan.guild_id, state, plan.plan, plan.placement)
     record_it = sql.SQL("SELECT dcm.record_onboarding({}, {}, {}, {}, {});").format(*placed, _reached(segment, session))
@@ -117,7 +127,7 @@ def _reached(segment: Segment, session: Session) -> sql.Composed:
 def probe_script(guild_id: int, segment: Segment, session: Session) -> str:
     """A new guild without registry, ledger and audit: for a transaction that is rolled back."""
     names = _names(guild_id, session)
-    parts = [CREATE_GUILD, LET_SERVICE_IN, ENTER_GUILD]
+    parts = [SHARDING[session.sharding], CREATE_GUILD, LET_SERVICE_IN, ENTER_GUILD]
     head = _text([sql.SQL(part).format(**names) for part in parts])
     return head + body_of(segment) + _text([sql.SQL(BACK).format(**names)])
 
@@ -126,7 +136,7 @@ def migrate_script(plan: GuildPlan, segment: Segment, since: tuple[str, str], st
     """Some more migrations for a guild that exists; since = its state and digest now."""
     names = _names(plan.guild_id, session)
     enter = sql.SQL("{join} SET LOCAL ROLE {owner}; SET LOCAL search_path = {schema};").format(**names)
-    head = _text([claim(plan.guild_id, *since), enter])
+    head = _text([claim(plan.guild_id, *since), sql.SQL(SHARDING[session.sharding]), enter])
     tail = _text([sql.SQL(BACK).format(**names)]) + record(plan, segment, state, session)
     return Script(head + body_of(segment) + tail, len(head))
 
@@ -147,7 +157,7 @@ def batch_script(plans: Sequence[GuildPlan], session: Session) -> str:
     books = sql.SQL("SELECT dcm.record_migrations({}::bigint[], {}, {}, {});")
     recorded = books.format(ids, [plan.state for plan in plans], [plan.plan for plan in plans], _reached(segment, session))
     work = [f"SET LOCAL ROLE {owner_role(one)}; SET LOCAL search_path = {schema_name(one)};{body}\n;" for one in ids]
-    return "".join([_text([claim_all]), join, *work, BACK.replace("{leave}", leave), _text([recorded])])
+    return "".join([_text([claim_all]), SHARDING[session.sharding], join, *work, BACK.replace("{leave}", leave), _text([recorded])])
 
 
 def record(plan: GuildPlan, segment: Segment, state: str, session: Session) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from ansible_collections.dcm.platform.plugins.module_utils._guild_capacity import READ_SETTINGS, normal
 from ansible_collections.dcm.platform.plugins.module_utils._guild_model import Current, Unreachable
+from ansible_collections.dcm.platform.plugins.module_utils._guild_server import explain
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 MANY = 2000
@@ -59,7 +60,9 @@ class Access:
             )
         except psycopg.OperationalError as problem:
             where = f"{self.parameters.get('host')}:{self.parameters.get('port')}, database {self.parameters.get('dbname')}"
-            raise Unreachable(f"cannot log in to Postgres at {where} as {self.parameters.get('user')}: {_short(problem)}") from problem
+            raise Unreachable(
+                f"cannot log in to Postgres at {where} as {self.parameters.get('user')}: {explain(_short(problem))}"
+            ) from problem
 
 
 def _short(problem: Exception) -> str:

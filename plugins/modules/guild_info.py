@@ -55,6 +55,15 @@ options:
     description: Connections to read the catalog with.
     type: int
     default: 2
+  schema_sharding:
+    description: As in M(dcm.platform.guild_schema); guilds that Citus spreads have roles that may log in.
+    type: str
+    default: auto
+    choices: [auto, "on", "off"]
+  guilds_expected:
+    description: Number of guilds that the site is planned for; RV(settings) is measured by it where it is more than there are.
+    type: int
+    default: 0
 extends_documentation_fragment:
   - dcm.platform.guild_connection
 attributes:
@@ -106,6 +115,14 @@ settings:
   returned: always
   type: list
   elements: dict
+sizing:
+  description: What a server for that number of guilds would be given, as C(settings), C(memory_mb) and C(disk_gb).
+  returned: always
+  type: dict
+citus:
+  description: Whether the extension Citus is C(available), C(loaded) in the database and C(preloaded), and its C(version).
+  returned: always
+  type: dict
 """
 
 from typing import Any
@@ -128,6 +145,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "metrics_url": {"type": "str"},
     "metrics_server": {"type": "str", "default": ""},
     "connections": {"type": "int", "default": 2},
+    "schema_sharding": {"type": "str", "default": "auto", "choices": ["auto", "on", "off"]},
+    "guilds_expected": {"type": "int", "default": 0},
 }
 
 
@@ -149,6 +168,8 @@ def answer(options: dict[str, Any]) -> dict[str, Any]:
         metrics=metrics,
         connections=options["connections"],
         explain=options["explain"],
+        guilds_expected=options["guilds_expected"],
+        schema_sharding=options["schema_sharding"],
     )
     with args.open_access(options) as access:
         return report.answer(access, question)

@@ -86,6 +86,16 @@ options:
     type: list
     elements: str
     default: []
+  schema_sharding:
+    description:
+      - Whether schemas of new guilds are spread over the nodes of a Citus cluster (schema-based sharding, Citus 12 and newer).
+      - V(auto) does that where the database has the extension. V(on) refuses a server without it. V(off) keeps new schemas on one node.
+      - Roles of such guilds may log in, without a password, because Citus connects to its workers as them; C(pg_hba.conf) of the workers
+        has to let the coordinator in as any of them.
+      - B(Untested) with a real Citus, which the tests cannot get. On Postgres without it nothing is sent that names Citus.
+    type: str
+    default: auto
+    choices: [auto, "on", "off"]
   results:
     description: Which guilds are listed in the result.
     type: str
@@ -247,6 +257,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "connections": {"type": "int", "default": 4},
     "max_failures": {"type": "int", "default": 10},
     "waves": {"type": "list", "elements": "str", "default": []},
+    "schema_sharding": {"type": "str", "default": "auto", "choices": ["auto", "on", "off"]},
     "results": {"type": "str", "default": "changed", "choices": ["changed", "failed", "all", "none"]},
     "progress_file": {"type": "path"},
     "metrics_file": {"type": "path"},

@@ -144,5 +144,9 @@ def running_postgres(settings: Mapping[str, str] | None = None) -> Iterator[Post
         server.start()
         yield server
     finally:
-        server.stop()
-        shutil.rmtree(server.directory, ignore_errors=True)
+        remove_server(server)
+
+
+def remove_server(server: PostgresServer) -> None:
+    server.stop()
+    shutil.rmtree(server.directory, ignore_errors=True)

@@ -466,7 +466,8 @@ def test_works_without_a_superuser(lab: Lab) -> None:
     lab.write(2, "CREATE TABLE more (id int);")
     lab.write(3, "CREATE INDEX CONCURRENTLY more_idx ON more (id);", " transaction:false")
     assert totals(lab.run(migrate_all=True)) == {"migrated": 3}
-    assert lab.query("SELECT count(*) FROM pg_auth_members WHERE member = %s::regrole", lab.user) == [(1,)]
+    # From Postgres 16 on, whoever makes a role keeps the right to administer it, which is no way into it.
+    assert lab.query("SELECT count(*) FROM pg_auth_members WHERE member = %s::regrole AND NOT admin_option", lab.user) == [(0,)]
     assert totals(lab.run(ids[:1], "absent", ids[:1])) == {"erased": 1}
 
 

@@ -55,7 +55,8 @@ class Ansible:
         defaults = {"login_db": self.site.database, "service_role": self.site.service}
         names = [f"dcm.platform.{name}" for name in ("guild_schema", "guild_info", "guild_offboard", "guild_move")]
         play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": self.variables, "tasks": tasks}
-        play["module_defaults"] = {**dict.fromkeys(names, defaults), "dcm.platform.guild_archive": {"login_db": self.site.database}}
+        plain = ("dcm.platform.guild_archive", "dcm.platform.guild_server_info")
+        play["module_defaults"] = {**dict.fromkeys(names, defaults), **{name: {"login_db": self.site.database} for name in plain}}
         playbook = self.folder / "play.yml"
         playbook.write_text(yaml.safe_dump([play]))
         command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", str(playbook), *arguments]

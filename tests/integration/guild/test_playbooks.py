@@ -68,7 +68,7 @@ class Operator:
     def make_cluster(self) -> None:
         shutil.copy(self.api.kubeconfig, self.state / "kubeconfig")
         self.api.kubectl("create", "namespace", self.namespace)
-        self.secret("postgres-admin", username=self.site.server.user, password=self.site.server.password)
+        self.secret("postgres-admin", username=self.site.user, password=self.site.password)
         self.secret("dcm-service", **{"postgres-password": PASSWORD})
 
     def secret(self, name: str, **values: str) -> None:
@@ -83,6 +83,7 @@ class Operator:
         output = done.stdout + done.stderr
         assert (done.returncode != 0) is fails, output
         assert self.site.server.password not in output
+        assert self.site.password not in output
         assert PASSWORD not in output
         return output
 
