@@ -41,7 +41,7 @@ test: bootstrap ## run every check and test; logs in build/logs, summary in buil
 	@scripts/checks.py
 
 .PHONY: test-%
-test-%: bootstrap ## run one suite: test-repo, test-unit, test-charts, test-integration, test-services, test-molecule
+test-%: bootstrap ## run one suite: test-repo, test-unit, test-charts, test-integration, test-services, test-molecule, test-cnpg
 	@scripts/checks.py test-$*
 
 .PHONY: lint

@@ -33,7 +33,7 @@ LOGS = ROOT / "build" / "logs"
 REPORTS = ROOT / "build" / "reports"
 VENV = (ROOT / ".venv").resolve() / "bin"
 # Steps that run only when they are named; what they print is their purpose.
-ON_DEMAND = {"bench"}
+ON_DEMAND = {"bench", "test-cnpg"}
 # Suites that are no part of `make test`, and the order of those that are: the cheapest first.
 NOT_TESTS = {"bench", "support"}
 ORDER = ["repo", "unit", "charts", "integration"]

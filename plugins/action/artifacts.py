@@ -30,6 +30,7 @@ class ActionModule(ActionBase):
                 "source": {"type": "path", "required": True},
                 "cache": {"type": "path", "required": True},
                 "images": {"type": "list", "elements": "str"},
+                "on_demand": {"type": "list", "elements": "str", "default": []},
                 "binaries": {"type": "list", "elements": "str"},
             }
         )
@@ -88,12 +89,14 @@ class ActionModule(ActionBase):
 
 
 def _selection(catalog: Catalog, args: dict[str, Any]) -> tuple[list[Binary], list[Image]]:
-    """The named entries, or all; with the bases and programs that the images need."""
-    names = catalog.images.keys() if args["images"] is None else args["images"]
+    """The named entries, or all that are not on demand; with the bases and programs that the images need."""
+    usual = [name for name, image in catalog.images.items() if not image.recipe.get("on_demand")]
+    names = [*(usual if args["images"] is None else args["images"]), *args["on_demand"]]
     if unknown := sorted(set(names) - set(catalog.images)):
         raise PlatformError(f"no image named {', '.join(unknown)} in {args['catalog']}; it has {', '.join(catalog.images)}")
     images = {image.name: image for name in names for image in catalog.lineage(name)}
-    wanted = catalog.binaries.keys() if args["binaries"] is None else args["binaries"]
+    programs = [name for name, binary in catalog.binaries.items() if not binary.on_demand]
+    wanted = programs if args["binaries"] is None else args["binaries"]
     if unknown := sorted(set(wanted) - set(catalog.binaries)):
         raise PlatformError(f"no program named {', '.join(unknown)} in {args['catalog']}; it has {', '.join(catalog.binaries)}")
     needed = {*wanted, *(name for image in images.values() for name in image.recipe.get("go", []))}

@@ -28,11 +28,16 @@ options:
     type: path
     required: true
   images:
-    description: Names of the images to build. All when left out.
+    description: Names of the images to build. When left out, all but those that the catalogue calls on_demand.
     type: list
     elements: str
+  on_demand:
+    description: Names of further images.
+    type: list
+    elements: str
+    default: []
   binaries:
-    description: Names of the programs to build, beside those that the images need. All when left out.
+    description: Names of the programs to build, beside those that the images need. When left out, all but those on_demand.
     type: list
     elements: str
 attributes:

@@ -17,7 +17,11 @@ Objects = dict[tuple[str, str], dict[str, Any]]
 
 # The least that each chart asks for.
 IMAGE = {"repository": "dcm.example/image", "tag": "0123abc"}
-LEAST: dict[str, dict[str, Any]] = {name: {"image": IMAGE} for name in ("dcm-service", "lite-pgbouncer", "lite-postgres", "lite-redis")}
+LEAST: dict[str, dict[str, Any]] = {
+    name: {"image": IMAGE} for name in ("dcm-service", "lite-pgbouncer", "lite-postgres", "lite-redis", "postgres-cluster")
+}
+# Charts whose pods an operator makes.
+OPERATED = {"postgres-cluster"}
 
 
 class Refused(Exception):
