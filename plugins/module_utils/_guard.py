@@ -20,7 +20,9 @@ FORMS = (
 PATHS = ("platform_state_dir", "platform_kubeconfig", "platform_cache_dir", "platform_report_dir", "platform_helm_binary")
 
 # Inputs that may stay empty. An empty value of any other one means: the operator still has to fill it in.
-MAY_BE_EMPTY = frozenset({"platform_cluster_uid", "platform_kube_context", "platform_discord_api_url", "platform_confirm"})
+MAY_BE_EMPTY = frozenset(
+    {"platform_cluster_uid", "platform_kube_context", "platform_postgres_ca_secret", "platform_discord_api_url", "platform_confirm"}
+)
 # And those that only an object store for backups needs.
 OF_S3 = frozenset({"platform_backup_s3_bucket", "platform_backup_s3_endpoint", "platform_backup_s3_region"})
 # Environments where the inventory has to name the cluster that it is for.

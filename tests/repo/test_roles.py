@@ -49,7 +49,8 @@ def test_documents(role: Path) -> None:
 def test_specs_equal_defaults(role: Path) -> None:
     """Own inputs: same names, same order, same values. An input of the inventory (platform_…) has no default of a role.
 
-    A number or a switch that comes from the inventory is a template in defaults; specs can only hold values of the option's type.
+    A number or a switch that comes from the inventory is a template in defaults; specs can only hold values of the option's type. A list of
+    dictionaries as well: its specs have no default then.
     """
     own = {name: option for name, option in options(role).items() if not name.startswith("platform_") and not option.get("required")}
     given = defaults(role)
@@ -57,6 +58,8 @@ def test_specs_equal_defaults(role: Path) -> None:
     values = {"int", "float", "bool", "dict"}
     templates = {name for name, option in own.items() if option["type"] in values and isinstance(given[name], str)}
     assert not [name for name in templates if "default" in own[name]]
+    lists = {name for name, option in own.items() if option.get("elements") == "dict" and "default" not in option}
+    templates |= {name for name in lists if isinstance(given[name], str)}
     assert {name: value for name, value in given.items() if name not in templates} == {
         name: option.get("default") for name, option in own.items() if name not in templates
     }
