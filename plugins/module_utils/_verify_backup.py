@@ -23,7 +23,7 @@ FIRST_BACKUP_SECONDS = 180.0
 
 def wal_archived(site: Site) -> str:
     """Ends the WAL segment that is being written, and waits until it lies in the archive."""
-    _refuse_none(site)
+    _refuse_others(site)
     with connect(site, *administrator(site)) as connection:
         connection.autocommit = True
         started = datetime.now(UTC)
@@ -61,7 +61,7 @@ def restore_proven(site: Site) -> str:
 
 
 def _backups(site: Site) -> tuple[Backup, ...]:
-    _refuse_none(site)
+    _refuse_others(site)
     inputs = site.inputs
     kubectl = Kubectl(inputs.kubectl, inputs.kubeconfig, inputs.context or None)
     pod = Pod(kubectl, inputs.namespace_data, f"{inputs.postgres_host.split('.')[0]}-0", "backup")
@@ -77,9 +77,11 @@ def _there(tool: PgBackRest) -> bool:
         return False
 
 
-def _refuse_none(site: Site) -> None:
+def _refuse_others(site: Site) -> None:
     if site.inputs.backup_repository == "none":
         raise NotApplicable("this site makes no backups")
+    if site.inputs.backup_repository == "foreign":
+        raise NotApplicable("who runs the Postgres server makes its backups, and is not asked")
 
 
 def _hours(age: timedelta) -> str:

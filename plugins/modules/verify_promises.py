@@ -76,9 +76,9 @@ options:
     type: str
     default: postgres-admin
   backup_repository:
-    description: Where backups go. V(none) promises nothing about them.
+    description: Where backups go. V(none) promises nothing about them, V(foreign) says that who runs the server makes them.
     type: str
-    choices: [none, posix, s3]
+    choices: [none, posix, s3, foreign]
     default: none
   backup_days:
     description: Days after which the newest backup is too old.

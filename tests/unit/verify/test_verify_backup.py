@@ -69,6 +69,7 @@ def test_a_new_site_has_time_for_its_first_drill(monkeypatch: pytest.MonkeyPatch
     assert broken.value.found.startswith("none, and there are backups since")
 
 
-def test_without_backups_nothing_is_promised() -> None:
-    with pytest.raises(NotApplicable, match="makes no backups"):
-        checks.wal_archived(site(backup_repository="none"))
+@pytest.mark.parametrize(("repository", "said"), [("none", "makes no backups"), ("foreign", "is not asked")])
+def test_what_is_not_ours_is_not_promised(repository: str, said: str) -> None:
+    with pytest.raises(NotApplicable, match=said):
+        checks.wal_archived(site(backup_repository=repository))
