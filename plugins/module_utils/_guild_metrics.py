@@ -13,7 +13,6 @@ import threading
 import time
 import urllib.error
 import urllib.parse
-import urllib.request
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ansible.module_utils.urls import open_url
 from ansible_collections.dcm.platform.plugins.module_utils import _files
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guild_model import NOTHING, Outcome
@@ -214,8 +214,7 @@ class Target:
     def _push(self, body: bytes) -> None:
         """POST replaces the metrics of the same names alone: the last success stays."""
         address = f"{(self.url or '').rstrip('/')}/metrics/job/{self.job}" + (f"/server/{self.server}" if self.server else "")
-        request = urllib.request.Request(address, body, {"Content-Type": "text/plain; version=0.0.4"}, method="POST")  # noqa: S310 - checked
-        urllib.request.urlopen(request, timeout=PUSH_SECONDS).close()  # noqa: S310 - checked
+        open_url(address, body, {"Content-Type": "text/plain; version=0.0.4"}, method="POST", timeout=PUSH_SECONDS).close()
 
 
 class Publisher:
