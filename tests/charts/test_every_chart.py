@@ -125,7 +125,7 @@ def test_readme_has_every_value(chart: str) -> None:
     assert table(CHARTS / chart) in text, f"the table is out of date: python -m tests.charts.chart_readme {chart}"
 
 
-@pytest.mark.parametrize("chart", APPLICATIONS)
+@pytest.mark.parametrize("chart", WITH_PODS)
 @pytest.mark.parametrize("token", [True, False])
 def test_a_pod_with_a_token_of_the_api_says_so(chart: str, token: bool) -> None:
     """Role admission refuses it otherwise."""

@@ -65,6 +65,11 @@ def test_the_contract_of_every_profile_is_kept() -> None:
     assert spec["bootstrap"]["initdb"]["database"] == "dcm"
 
 
+def test_pods_of_the_operator_say_that_they_have_a_token_of_the_api() -> None:
+    """Role admission refuses them otherwise."""
+    assert cluster({"labels": {"dcm.platform/api-access": "no"}})["inheritedMetadata"]["labels"]["dcm.platform/api-access"] == "true"
+
+
 def test_nobody_gets_in_without_tls() -> None:
     assert cluster()["postgresql"]["pg_hba"] == ["hostssl all all all scram-sha-256", "hostnossl all all all reject"]
 
