@@ -24,6 +24,7 @@ SECRET = {
     "public_values": {"type": "dict", "default": {}},
     "secret_values": {"type": "dict", "default": {}, "no_log": True},
     "required_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+    "adopt": {"type": "str", "default": ""},
     "copies": {"type": "list", "elements": "dict", "default": [], "options": COPY},
 }
 ARGUMENT_SPEC = {

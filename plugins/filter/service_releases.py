@@ -24,6 +24,7 @@ options:
         C(env) are required. C(replicas_max) above C(replicas) lets services that name no number grow with their load.
       - C(servers) is what services can use besides each other, by name, each with C(env), and either C(egress) (rules of the chart's
         network policy) or C(service) (the service that stands for it).
+      - C(vault) are values of the chart for its agent; with them secrets come from there, by the way out C(vault_egress).
       - C(ingress_peers), C(scrape_peers) and C(egress) open flows for all of them, C(base), C(common_values) and C(values) (by service) are
         values of the chart.
     type: dict
@@ -69,15 +70,21 @@ from ansible_collections.dcm.platform.plugins.module_utils._errors import Platfo
 from ansible_collections.dcm.platform.plugins.module_utils._service_releases import Server, Site, releases
 
 
-def service_releases(catalog: dict[str, Any], site: dict[str, Any]) -> list[dict[str, Any]]:
-    """See DOCUMENTATION."""
+def with_site(function: Callable[[dict[str, Any], Site], Any], catalog: dict[str, Any], site: dict[str, Any]) -> Any:
+    """Call with the site as a type of its own; mistakes in it become errors of the filter."""
     try:
         servers = {name: Server(**server) for name, server in (site.get("servers") or {}).items()}
-        return releases(catalog, Site(**{**site, "servers": servers}))
+        return function(catalog, Site(**{**site, "servers": servers}))
     except TypeError as error:
         raise AnsibleFilterError(f"service_releases: site or one of its servers: {error}") from error
     except PlatformError as error:
         raise AnsibleFilterError(str(error)) from error
+
+
+def service_releases(catalog: dict[str, Any], site: dict[str, Any]) -> list[dict[str, Any]]:
+    """See DOCUMENTATION."""
+    found: list[dict[str, Any]] = with_site(releases, catalog, site)
+    return found
 
 
 class FilterModule:

@@ -126,6 +126,7 @@ class Builder:
         """Compile one program from its locked module."""
         with self._aside(self.binary_path(binary)) as work:
             command = [self.tools["go"], "build", "-mod=readonly", "-ldflags", f"-s -w {binary.ldflags}", "-o", str(work / binary.name)]
+            command += [f"-tags={','.join(binary.tags)}"] if binary.tags else []
             self._run(binary.name, [*command, binary.package], cwd=self.source / binary.folder, env=_go_env())
             for link in binary.links:
                 (work / link).symlink_to(binary.name)
@@ -161,8 +162,10 @@ class Builder:
         recipe = image.recipe
         if "debian" in recipe:
             self._debian(image.name, recipe["debian"], root)
-        for name in recipe.get("go", []):
-            shutil.copy2(self.binary_path(self.catalog.binaries[name]) / name, root / name)
+        programs = recipe.get("go", [])
+        for name in programs:
+            target = programs[name] if isinstance(programs, Mapping) else f"/{name}"
+            self._copy(self.binary_path(self.catalog.binaries[name]) / name, _inside(root, target))
         if "python" in recipe:
             self._python(image, root)
         if "maven" in recipe:

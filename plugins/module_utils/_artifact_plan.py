@@ -19,7 +19,7 @@ from typing import Any
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 
 KEY_LENGTH = 16
-_BINARY_FIELDS = {"module", "package", "version_of", "ldflags", "links", "on_demand"}
+_BINARY_FIELDS = {"module", "package", "version_of", "ldflags", "tags", "links", "on_demand"}
 _IMAGE_FIELDS = {
     "base", "ref", "version_of", "debian", "go", "python", "maven", "files", "links", "dirs", "users", "remove", "entrypoint", "env",
     "user", "on_demand",
@@ -38,6 +38,7 @@ class Binary:
     ldflags: str
     links: tuple[str, ...] = ()
     on_demand: bool = False
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,8 @@ def _read_binary(name: str, recipe: Mapping[str, Any], source: Path, go_version:
     if recipe["package"].startswith("./"):
         parts.append(folder / recipe["package"])
     key = content_key(dict(recipe), ldflags, tree_digest(parts), go_version)
-    return Binary(
-        name, key, recipe["module"], recipe["package"], version, ldflags, tuple(recipe.get("links", ())), bool(recipe.get("on_demand"))
-    )
+    links, tags = tuple(recipe.get("links", ())), tuple(recipe.get("tags", ()))
+    return Binary(name, key, recipe["module"], recipe["package"], version, ldflags, links, bool(recipe.get("on_demand")), tags)
 
 
 def _read_image(name: str, recipe: Mapping[str, Any], source: Path, known: Catalog, go_mods: str, suite: str) -> Image:

@@ -60,6 +60,7 @@ class Wanted:
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
     copies: tuple[Copy, ...] = ()
     required: tuple[str, ...] = ()
+    adopt: Ref | None = None
 
 
 @dataclass
@@ -101,7 +102,15 @@ def _parse_one(entry: dict[str, Any]) -> Wanted:
         if not isinstance(value, str) or not value:
             raise PlatformError(f"key {name} of Secret {ref} is given a value that is no text, or empty: quote it, or leave the key out")
     copies = tuple(Copy(Ref(copy["namespace"], copy["name"]), dict(copy["keys"])) for copy in entry.get("copies") or [])
-    return Wanted(ref, keys, values, copies, tuple(entry.get("required_keys") or ()))
+    return Wanted(ref, keys, values, copies, tuple(entry.get("required_keys") or ()), _adopted(ref, entry.get("adopt") or ""))
+
+
+def _adopted(ref: Ref, text: str) -> Ref | None:
+    namespace, _slash, name = text.partition("/")
+    if text and not (namespace and name):
+        raise PlatformError(f"Secret {ref} adopts keys of {text!r}, which is not of the form namespace/name")
+    old = Ref(namespace, name)
+    return old if text and old != ref else None
 
 
 def _key_spec(ref: Ref, name: str, spec: Any) -> KeySpec:
@@ -128,7 +137,8 @@ def for_an_empty_cluster(wanted: list[Wanted]) -> list[Wanted]:
 
 def references(wanted: list[Wanted]) -> list[Ref]:
     """Every Secret that has to be looked at."""
-    return list(dict.fromkeys([entry.ref for entry in wanted] + [copy.target for entry in wanted for copy in entry.copies]))
+    others = [copy.target for entry in wanted for copy in entry.copies] + [entry.adopt for entry in wanted if entry.adopt]
+    return list(dict.fromkeys([entry.ref for entry in wanted] + others))
 
 
 def plan(wanted: list[Wanted], found: Found, rotate: list[str], generate: Callable[[KeySpec], bytes] = KeySpec.generate) -> list[Change]:
@@ -143,11 +153,10 @@ def plan(wanted: list[Wanted], found: Found, rotate: list[str], generate: Callab
     _check_rotation(wanted, rotate)
     for entry in wanted:
         there = found[entry.ref] or {}
-        for key, spec in entry.keys.items():
+        for key in entry.keys:
             again = bool({str(entry.ref), f"{entry.ref}/{key}"} & set(rotate))
             if key not in there or again:
-                reason = "rotated" if key in there else f"generated ({spec.length} characters, {spec.charset})"
-                write(entry.ref, key, generate(spec), reason)
+                write(entry.ref, key, *_value(entry, key, found, generate, there=key in there))
         for key, value in entry.values.items():
             if there.get(key) != value.encode():
                 write(entry.ref, key, value.encode(), "set to the given value")
@@ -158,6 +167,15 @@ def plan(wanted: list[Wanted], found: Found, rotate: list[str], generate: Callab
         for copy in entry.copies:
             _copy(entry, copy, future, found, write)
     return list(changes.values())
+
+
+def _value(entry: Wanted, key: str, found: Found, generate: Callable[[KeySpec], bytes], *, there: bool) -> tuple[bytes, str]:
+    """A value for a key, and where it comes from: the Secret that this one takes the place of, or chance."""
+    old = (found[entry.adopt] or {}) if entry.adopt and not there else {}
+    if key in old:
+        return old[key], f"taken over from {entry.adopt}"
+    spec = entry.keys[key]
+    return generate(spec), "rotated" if there else f"generated ({spec.length} characters, {spec.charset})"
 
 
 def _copy(entry: Wanted, copy: Copy, future: Mapping[str, bytes], found: Found, write: Callable[[Ref, str, bytes, str], None]) -> None:

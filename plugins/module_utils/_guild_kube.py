@@ -74,12 +74,12 @@ class Kubectl:
 
 
 @contextlib.contextmanager
-def port_forward(kubectl: Kubectl, option: str, reference: str, port: int) -> Iterator[int]:
-    """A free loopback port that leads to a Service, for the length of a with block."""
-    kubectl.get("service", option, reference)
+def port_forward(kubectl: Kubectl, option: str, reference: str, port: int, kind: str = "service") -> Iterator[int]:
+    """A free loopback port that leads to a Service or a pod, for the length of a with block."""
+    kubectl.get(kind, option, reference)
     namespace, name = reference.split("/")
     child = subprocess.Popen(
-        kubectl.command(namespace, "port-forward", "--address", "127.0.0.1", f"service/{name}", f":{port}"),
+        kubectl.command(namespace, "port-forward", "--address", "127.0.0.1", f"{kind}/{name}", f":{port}"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

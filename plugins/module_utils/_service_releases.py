@@ -56,6 +56,8 @@ class Site:
     ingress_peers: tuple[Json, ...] = ()
     scrape_peers: tuple[Json, ...] = ()
     egress: tuple[Json, ...] = ()
+    vault: Mapping[str, Any] = field(default_factory=dict)
+    vault_egress: tuple[Json, ...] = ()
     base: Mapping[str, Any] = field(default_factory=dict)
     common_values: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -120,7 +122,7 @@ def _values(service: Service, services: Mapping[str, Service], site: Site) -> Js
         "management": {"port": MANAGEMENT_PORT},
         "workload": {"kind": service.kind, "replicas": replicas},
         "autoscaling": _autoscaling(service, site),
-        "secrets": {"source": "secret" if service.secrets else "none", "name": site.secret, "keys": list(service.secrets)},
+        **_secrets(service, site),
         "env": {**site.env, **_settings(service, site)},
         "networkPolicy": {
             **site.base.get("networkPolicy", {}),
@@ -128,6 +130,13 @@ def _values(service: Service, services: Mapping[str, Service], site: Site) -> Js
             "egress": _egress(service, site),
         },
     }
+
+
+def _secrets(service: Service, site: Site) -> Json:
+    """Files with secrets: from the agent of Vault where the site has it, else from the Secret."""
+    source = ("vault" if site.vault else "secret") if service.secrets else "none"
+    found: Json = {"secrets": {"source": source, "name": "" if site.vault else site.secret, "keys": list(service.secrets)}}
+    return found | ({"vault": dict(site.vault)} if source == "vault" else {})
 
 
 def _autoscaling(service: Service, site: Site) -> Json:
@@ -167,8 +176,32 @@ def _ingress(service: Service, services: Mapping[str, Service], site: Site) -> l
 
 
 def _egress(service: Service, site: Site) -> list[Json]:
-    rules: list[Json] = list(site.egress)
+    rules: list[Json] = [*site.egress, *(site.vault_egress if site.vault and service.secrets else ())]
     for name in service.uses:
         server = site.servers.get(name, Server(service=name))
         rules += [{"to": [{"name": server.service}], "ports": [HTTP_PORT]}] if server.service else server.egress
     return rules
+
+
+def rights(entries: Mapping[str, Mapping[str, Any] | None], site: Site) -> Json:
+    """Who may read what in Vault: per service a policy, and a login for its service account and its canary's, in this namespace alone."""
+    found: Json = {"auth": {}, "policies": {}}
+    roles = {}
+    for service in read_catalog(entries, site).values():
+        if service.state == "absent" or not service.secrets:
+            continue
+        policy = f"dcm-service-{service.name}"
+        found["policies"][policy] = {f"{site.vault['path']}/{secret}": ["read"] for secret in service.secrets}
+        roles[service.name] = {
+            "role_type": "jwt",
+            "user_claim": "sub",
+            "bound_audiences": [site.vault["audience"]],
+            "bound_claims": {
+                "/kubernetes.io/namespace": site.namespace,
+                "/kubernetes.io/serviceaccount/name": [service.name, f"{service.name}-canary"],
+            },
+            "token_policies": [policy],
+            "token_ttl": 3600,
+        }
+    found["auth"][site.vault["authMount"]] = {"type": "jwt", "roles": roles}
+    return found

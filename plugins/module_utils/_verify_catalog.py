@@ -12,14 +12,24 @@ from ansible_collections.dcm.platform.plugins.module_utils import (
     _verify_network,
     _verify_pods,
     _verify_services,
+    _verify_vault,
 )
 from ansible_collections.dcm.platform.plugins.module_utils._verify import Promise
 
-LAYERS = ("cluster", "data", "services")
+LAYERS = ("cluster", "vault", "data", "services")
 
 
 def all_promises() -> list[Promise]:
     """Every promise of the platform."""
-    files = (_verify_cluster, _verify_admission, _verify_network, _verify_pods, _verify_data, _verify_backup, _verify_services)
+    files = (
+        _verify_cluster,
+        _verify_admission,
+        _verify_network,
+        _verify_pods,
+        _verify_vault,
+        _verify_data,
+        _verify_backup,
+        _verify_services,
+    )
     found = [promise for file in files for promise in file.PROMISES]
     return sorted(found, key=lambda promise: LAYERS.index(promise.layer))

@@ -42,8 +42,7 @@ def administrator(site: Site) -> tuple[str, str]:
 
 def services(site: Site) -> tuple[str, str]:
     """The login of the services."""
-    reference = f"{site.inputs.namespace_services}/{site.inputs.service_secret}"
-    return site.inputs.service_role, site.secret(reference, "postgres-password")
+    return site.inputs.service_role, site.credential("postgres-password")
 
 
 def two_guilds(site: Site) -> tuple[int, int]:

@@ -80,6 +80,9 @@ def targets(site: Site) -> dict[str, tuple[str, int]]:
     }
     if "discord-fake" in inputs.discord_url:
         found["discord"] = (f"discord-fake.{services}", 8080)
+    if inputs.secrets_source == "vault":
+        namespace, _slash, name = inputs.vault_service.partition("/")
+        found["vault"] = (f"{name}.{namespace}.svc.cluster.local", inputs.vault_port)
     # A server outside of the cluster is guarded by its own network.
     return {name: address for name, address in found.items() if ".svc" in address[0]}
 
@@ -88,10 +91,11 @@ def sources(site: Site) -> list[Source]:
     """Everybody who could try, each with what it has to reach."""
     data, services = site.inputs.namespace_data, site.inputs.namespace_services
     pooler, _dot, rest = site.inputs.postgres_pooler_host.partition(".")
+    vault = frozenset({"vault"} if site.inputs.secrets_source == "vault" else ())
     needs = {
-        "gateway": frozenset({"pooler"}),
-        "worker": frozenset({"pooler", "redis", "discord"}),
-        "bot": frozenset({"redis", "discord"}),
+        "gateway": vault | {"pooler"},
+        "worker": vault | {"pooler", "redis", "discord"},
+        "bot": vault | {"redis", "discord"},
         "dashboard": frozenset({"gateway"}),
     }
     return [

@@ -9,16 +9,20 @@ import contextlib
 import copy
 import dataclasses
 import functools
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import kubernetes
 import urllib3
 from ansible_collections.dcm.platform.plugins.module_utils._guild_kube import Kubectl, port_forward
+from ansible_collections.dcm.platform.plugins.module_utils._vault_api import Place
+from ansible_collections.dcm.platform.plugins.module_utils._vault_secrets import read_field
 from ansible_collections.dcm.platform.plugins.module_utils._verify import Broken
 
 PART_OF_DCM = "app.kubernetes.io/part-of=dcm"
 TIMEOUT = (5, 20)
+CREDENTIALS = ("dcm", "credentials")  # mount and path of the services' secrets in Vault
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +47,11 @@ class Inputs:
     backup_days: int
     backup_proof_days: int
     service_secret: str
+    service_secret_namespace: str
     service_role: str
+    secrets_source: str
+    vault_service: str
+    vault_port: int
     redis_host: str
     redis_port: int
     redis_secret: str
@@ -63,6 +71,24 @@ class Site:
         self.client: Any = kubernetes.config.new_client_from_config(inputs.kubeconfig, inputs.context or None)
         self.core: Any = kubernetes.client.CoreV1Api(self.client)
         self.apps: Any = kubernetes.client.AppsV1Api(self.client)
+        self._credentials: dict[str, str] = {}
+        self._reading = threading.Lock()
+
+    @property
+    def vault(self) -> Place:
+        """Where Vault is, and how the administrator logs in."""
+        inputs = self.inputs
+        namespace = inputs.vault_service.partition("/")[0]
+        return Place(
+            kubeconfig=inputs.kubeconfig,
+            context=inputs.context,
+            kubectl=inputs.kubectl,
+            service=inputs.vault_service,
+            port=inputs.vault_port,
+            access=inputs.access,
+            ca_secret=f"{namespace}/vault-tls",
+            login_account=f"{namespace}/dcm-vault-admin",
+        )
 
     def uid(self) -> str:
         """Which cluster this is; empty when it does not answer."""
@@ -102,6 +128,15 @@ class Site:
         if key not in data:
             raise Broken(f"key {key} in Secret {reference}", f"the keys {', '.join(sorted(data)) or 'none'}")
         return base64.b64decode(data[key]).decode()
+
+    def credential(self, key: str) -> str:
+        """A secret of the services, from where they have it: Vault, or their Secret."""
+        if self.inputs.secrets_source == "vault":
+            with self._reading:
+                if key not in self._credentials:
+                    self._credentials[key] = read_field(self.vault, CREDENTIALS[0], f"{CREDENTIALS[1]}/{key}", "value")
+                return self._credentials[key]
+        return self.secret(f"{self.inputs.service_secret_namespace}/{self.inputs.service_secret}", key)
 
     def pods(self, namespace: str, selector: str = "") -> list[Any]:
         return list(self.core.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=TIMEOUT).items)

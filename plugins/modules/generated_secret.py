@@ -57,6 +57,12 @@ options:
         type: list
         elements: str
         default: []
+      adopt:
+        description:
+          - A Secret (namespace/name) whose keys are taken over where they are missing here, instead of generating them.
+            For a Secret that moves.
+        type: str
+        default: ""
       copies:
         description: Further Secrets that are to have keys of this one.
         type: list

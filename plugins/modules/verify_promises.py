@@ -92,10 +92,27 @@ options:
     description: Secret of the services, in their namespace.
     type: str
     default: dcm-service
+  service_secret_namespace:
+    description: Namespace of O(service_secret).
+    type: str
+    default: dcm-services
   service_role:
     description: Login role of the services.
     type: str
     default: dcm_service
+  secrets_source:
+    description: Where the services have their secrets from. With V(vault) the secrets of O(service_secret) are read there.
+    type: str
+    choices: [vault, kubernetes]
+    default: kubernetes
+  vault_service:
+    description: Service of Vault, as namespace/name.
+    type: str
+    default: vault/vault
+  vault_port:
+    description: Its port.
+    type: int
+    default: 8200
   redis_host:
     description: Host name of Redis.
     type: str

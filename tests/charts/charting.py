@@ -18,7 +18,7 @@ Objects = dict[tuple[str, str], dict[str, Any]]
 # The least that each chart asks for.
 IMAGE = {"repository": "dcm.example/image", "tag": "0123abc"}
 LEAST: dict[str, dict[str, Any]] = {
-    name: {"image": IMAGE} for name in ("dcm-service", "lite-pgbouncer", "lite-postgres", "lite-redis", "postgres-cluster")
+    name: {"image": IMAGE} for name in ("dcm-service", "lite-pgbouncer", "lite-postgres", "lite-redis", "lite-vault", "postgres-cluster")
 }
 # Charts whose pods an operator makes.
 OPERATED = {"postgres-cluster"}

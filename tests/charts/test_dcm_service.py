@@ -72,6 +72,51 @@ def test_secrets_are_files_and_only_the_named_ones() -> None:
     assert objects["ConfigMap", "gateway"]["data"]["DCM_SECRETS_DIR"] == "/run/dcm/secrets"
 
 
+AGENT_IMAGE = {"image": {"repository": "dcm.example/vault", "tag": "1a2b"}}
+VAULT = {"secrets": {"source": "vault", "keys": ["postgres-password", "api-signing-key"]}, "vault": AGENT_IMAGE}
+
+
+def test_the_agent_of_vault_writes_the_named_secrets_into_memory() -> None:
+    objects = render(CHART, VAULT, {"vault": {"refreshSeconds": 7}})
+    pod = workload(objects)["spec"]["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["secrets"]["emptyDir"]["medium"] == "Memory"
+    [token] = volumes["vault-token"]["projected"]["sources"]
+    assert token["serviceAccountToken"]["audience"] == "vault"
+    assert {"name": "secrets", "mountPath": "/run/dcm/secrets", "readOnly": True} in pod["containers"][0]["volumeMounts"]
+    config = objects["ConfigMap", "gateway-vault-agent"]["data"]["agent.hcl"]
+    assert 'role                     = "gateway"' in config
+    assert 'static_secret_render_interval = "7s"' in config
+    for key in ("postgres-password", "api-signing-key"):
+        assert f'destination          = "/run/dcm/secrets/{key}"' in config
+        assert f'secret \\"dcm/data/credentials/{key}\\"' in config
+    assert not [name for kind, name in objects if kind == "Secret"]
+
+
+def test_files_are_there_before_the_service_and_kept_fresh_beside_it() -> None:
+    first, beside = workload(render(CHART, VAULT))["spec"]["template"]["spec"]["initContainers"]
+    assert first["command"][-1] == "-exit-after-auth"
+    assert "restartPolicy" not in first
+    assert beside["restartPolicy"] == "Always"
+    for container in (first, beside):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert "memory" in container["resources"]["limits"]
+
+
+def test_a_changed_agent_rolls_the_pods() -> None:
+    def annotations(*layers: dict[str, Any]) -> dict[str, str]:
+        found: dict[str, str] = workload(render(CHART, *layers))["spec"]["template"]["metadata"]["annotations"]
+        return found
+
+    name = "dcm.platform/vault-agent-checksum"
+    assert name not in annotations()
+    assert annotations(VAULT)[name] != annotations(VAULT, {"vault": {"refreshSeconds": 7}})[name]
+
+
 def test_no_secrets_no_folder() -> None:
     objects = render(CHART)
     assert "secrets" not in [volume["name"] for volume in workload(objects)["spec"]["template"]["spec"]["volumes"]]
@@ -235,6 +280,10 @@ def test_scheduling_and_extras() -> None:
         ({"env": {"lower": "x"}}, "/env"),
         ({"secrets": {"source": "secret"}}, "/secrets"),
         ({"secrets": {"source": "file"}}, "/secrets/source"),
+        ({"secrets": {"source": "vault", "keys": ["a"]}}, "vault.image has no repository"),
+        ({"secrets": {"source": "vault", "keys": []}, "vault": AGENT_IMAGE}, "/secrets/keys"),
+        ({"vault": {"address": "http://vault:8200"}}, "/vault/address"),
+        ({"vault": {"role": 'x" }'}}, "/vault/role"),
         ({"workload": {"kind": "DaemonSet"}}, "/workload/kind"),
         ({"workload": {"kind": "StatefulSet", "strategy": "Recreate"}}, "/workload/strategy"),
         ({"workload": {"replicas": "two"}}, "/workload/replicas"),

@@ -56,6 +56,9 @@ def test_a_changed_setting_restarts_the_server(chart: str) -> None:
         ("lite-postgres", {"accessFrom": ["samehost trust"]}, "/accessFrom/0"),
         ("lite-postgres", {"adminSecret": {"name": ""}}, "/adminSecret/name"),
         ("lite-redis", {"settings": {"requirepass": "x"}}, "/settings/requirepass"),
+        ("lite-vault", {"settings": {"listener": []}}, "/settings"),
+        ("lite-vault", {"seal": {"type": "shamir"}}, "/seal/type"),
+        ("lite-vault", {"seal": {"type": "transit", "settings": {"token": "x"}}}, "/seal/settings"),
         ("lite-redis", {"accessRules": ">password"}, "/accessRules"),
         ("lite-redis", {"storage": {"size": "1 GB"}}, "/storage/size"),
     ],
@@ -152,3 +155,49 @@ def test_wrong_backup_values_are_refused_with_their_path(wrong: dict[str, Any], 
     with pytest.raises(Refused) as refused:
         render("lite-postgres", wrong)
     assert path in str(refused.value)
+
+
+def vault_config(*layers: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(render("lite-vault", *layers, release="vault")["ConfigMap", "vault"]["data"]["vault.json"])
+    return found
+
+
+def test_vault_speaks_tls_alone_and_keeps_its_data_on_the_volume() -> None:
+    config = vault_config({"settings": {"log_level": "debug"}})
+    [listener] = config["listener"]
+    assert listener["tcp"]["tls_cert_file"].startswith("/run/vault/tls/")
+    assert "tls_disable" not in listener["tcp"]
+    assert config["storage"]["raft"]["path"] == "/vault/data"
+    assert config["log_level"] == "debug"
+    assert "seal" not in config
+
+
+def test_vault_can_be_unsealed_by_a_key_service() -> None:
+    seal = {
+        "seal": {
+            "type": "transit",
+            "settings": {"address": "https://other:8200", "key_name": "unseal", "mount_path": "transit/"},
+            "secret": "seal",
+        }
+    }
+    assert vault_config(seal)["seal"] == [{"transit": seal["seal"]["settings"]}]
+    [container] = workload(render("lite-vault", seal))["spec"]["template"]["spec"]["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "seal"}}]
+
+
+def test_a_sealed_vault_is_ready_to_be_unsealed() -> None:
+    [container] = workload(render("lite-vault"))["spec"]["template"]["spec"]["containers"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["scheme"] == "HTTPS"
+        assert "sealedcode=204" in container[probe]["httpGet"]["path"]
+
+
+def test_a_new_certificate_restarts_vault() -> None:
+    def annotations(*layers: dict[str, Any]) -> dict[str, str]:
+        found: dict[str, str] = workload(render("lite-vault", *layers))["spec"]["template"]["metadata"]["annotations"]
+        return found
+
+    assert annotations({"tls": {"revision": "b"}})["dcm.platform/certificate"] == "b"
+    issued = render("lite-vault", {"tls": {"issuerRef": {"name": "internal", "kind": "ClusterIssuer"}}}, release="vault", namespace="vault")
+    assert "vault.vault.svc" in issued["Certificate", "vault"]["spec"]["dnsNames"]
+    assert ("Certificate", "vault") not in render("lite-vault", release="vault")

@@ -22,11 +22,13 @@ httpGet:
 {{ omit . "path" | toYaml }}
 {{- end }}
 
-{{/* The files that hold the secrets. Each source (a Secret now) fills the one volume "secrets". */}}
+{{/* The files that hold the secrets. Each source (a Secret, or the agent of Vault) fills the one volume "secrets". */}}
 {{- define "dcm-service.secretsVolume" -}}
 {{- if eq .Values.secrets.source "secret" }}
 - name: secrets
   {{- include "dcm.secretVolume" .Values.secrets | nindent 2 }}
+{{- else if eq .Values.secrets.source "vault" }}
+{{- include "dcm-service.vaultVolumes" . }}
 {{- end }}
 {{- end }}
 
@@ -78,6 +80,9 @@ httpGet:
 {{- $v := .Values -}}
 {{- if ge (int $v.shutdown.pauseSeconds) (int $v.shutdown.gracePeriodSeconds) -}}
 {{- fail (printf "shutdown.pauseSeconds (%v) must be less than shutdown.gracePeriodSeconds (%v): the service would be killed before it is told to stop" $v.shutdown.pauseSeconds $v.shutdown.gracePeriodSeconds) -}}
+{{- end -}}
+{{- if and (eq $v.secrets.source "vault") (not (and $v.vault.image.repository (or $v.vault.image.tag $v.vault.image.digest))) -}}
+{{- fail "secrets.source is vault, but vault.image has no repository with a tag or digest: the agent needs an image" -}}
 {{- end -}}
 {{- if lt (int $v.autoscaling.maxReplicas) (int $v.autoscaling.minReplicas) -}}
 {{- fail (printf "autoscaling.maxReplicas (%v) is below autoscaling.minReplicas (%v)" $v.autoscaling.maxReplicas $v.autoscaling.minReplicas) -}}

@@ -133,7 +133,7 @@ def no_archive() -> Iterator[None]:
 
 @contextlib.contextmanager
 def secret_in_a_config_map() -> Iterator[None]:
-    password = secret("dcm-services", "dcm-service", "postgres-password")
+    password = secret("dcm-data", "dcm-service", "postgres-password")
     kubectl("create", "configmap", "-n", "dcm-services", "leak", f"--from-literal=settings=password={password}")
     yield
     kubectl("delete", "configmap", "-n", "dcm-services", "leak")

@@ -60,6 +60,16 @@ TABLE = [
         [],
         {"services/service": {"redis-password": b"old"}},
     ),
+    ("taken over", [entry(adopt="services/service")], {SERVICE: {"password": b"old"}}, [], {"data/redis": {"password": b"old"}}),
+    ("nothing to take over", [entry(adopt="services/service")], {SERVICE: {"x": b"y"}}, [], {"data/redis": {"password": NEW}}),
+    ("taken over once", [entry(adopt="services/service")], {REDIS: {"password": b"now"}, SERVICE: {"password": b"old"}}, [], {}),
+    (
+        "rotated after it was taken over",
+        [entry(adopt="services/service")],
+        {REDIS: {"password": b"now"}, SERVICE: {"password": b"old"}},
+        ["data/redis"],
+        {"data/redis": {"password": NEW}},
+    ),
     ("copy equal", [entry(**COPIES)], {REDIS: {"password": b"old"}, SERVICE: {"redis-password": b"old"}}, [], {}),
     ("copy of what others made", [entry({}, **COPIES)], {REDIS: {"password": b"x"}}, [], {"services/service": {"redis-password": b"x"}}),
     (

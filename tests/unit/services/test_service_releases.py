@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
-from ansible_collections.dcm.platform.plugins.module_utils._service_releases import Server, Site, releases
+from ansible_collections.dcm.platform.plugins.module_utils._service_releases import Server, Site, releases, rights
 
 ROOT = Path(__file__).parents[3]
 POSTGRES = {"to": [{"namespace": "data", "name": "postgres"}], "ports": [5432]}
@@ -151,3 +151,27 @@ def test_the_servers_let_in_who_uses_them() -> None:
         users = [name for name, service in catalog.items() if server in service["uses"]]
         assert [client["name"] for client in defaults(role)[peers]] == users
     assert [client["name"] for client in defaults("postgres")["postgres_clients"]] == [defaults("pgbouncer")["pgbouncer_release"]]
+
+
+AGENT = {"address": "https://vault.vault.svc:8200", "path": "dcm/data/credentials", "authMount": "jwt", "audience": "vault"}
+VAULT = {"to": [{"namespace": "vault"}], "ports": [8200]}
+
+
+def test_with_vault_secrets_come_from_the_agent_and_the_way_to_it_is_open() -> None:
+    found = values(CATALOG, site(vault=AGENT, vault_egress=(VAULT,)))
+    assert found["gateway"]["secrets"] == {"source": "vault", "name": "", "keys": ["postgres-password"]}
+    assert found["gateway"]["vault"] == AGENT
+    assert VAULT in found["gateway"]["networkPolicy"]["egress"]
+    assert found["dashboard"]["secrets"]["source"] == "none"
+    assert "vault" not in found["dashboard"]
+    assert VAULT not in found["dashboard"]["networkPolicy"]["egress"]
+
+
+def test_a_service_may_read_what_it_names_and_nothing_else() -> None:
+    tree = rights({**CATALOG, "old": {"secrets": ["x"], "state": "absent"}}, site(vault=AGENT))
+    assert tree["policies"] == {"dcm-service-gateway": {"dcm/data/credentials/postgres-password": ["read"]}}
+    [(name, role)] = tree["auth"]["jwt"]["roles"].items()
+    assert name == "gateway"
+    assert role["token_policies"] == ["dcm-service-gateway"]
+    assert role["bound_claims"]["/kubernetes.io/namespace"] == "services"
+    assert role["bound_claims"]["/kubernetes.io/serviceaccount/name"] == ["gateway", "gateway-canary"]
