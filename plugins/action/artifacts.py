@@ -15,8 +15,10 @@ import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.dcm.platform.plugins.module_utils._artifact_build import Builder, find_go, host_suite
-from ansible_collections.dcm.platform.plugins.module_utils._artifact_plan import Binary, Catalog, Image, read_catalog
+from ansible_collections.dcm.platform.plugins.module_utils._artifact_plan import Binary, Catalog, Definitions, Image, read_catalog
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
+
+Entry = Binary | Definitions | Image
 
 
 class ActionModule(ActionBase):
@@ -32,6 +34,7 @@ class ActionModule(ActionBase):
                 "images": {"type": "list", "elements": "str"},
                 "on_demand": {"type": "list", "elements": "str", "default": []},
                 "binaries": {"type": "list", "elements": "str"},
+                "definitions": {"type": "list", "elements": "str"},
             }
         )
         try:
@@ -52,25 +55,26 @@ class ActionModule(ActionBase):
         builder = Builder(
             catalog, Path(args["source"]), Path(args["cache"]), tools, lambda text: self._display.display(f"artifacts: {text}")
         )
-        binaries, images = _selection(catalog, args)
-        missing: list[Binary | Image] = [b for b in binaries if not builder.binary_path(b).exists()]
-        missing += [i for i in images if not builder.image_path(i).exists()]
+        binaries, definitions, images = _selection(catalog, args)
+        wanted: list[Entry] = [*binaries, *definitions, *images]
+        missing = [entry for entry in wanted if not builder.place(entry).exists()]
         if missing and not self._task.check_mode:
             self._build(builder, missing)
         return {
             "changed": bool(missing),
             "built": [entry.name for entry in missing],
             "binaries": {b.name: str(builder.binary_path(b)) for b in binaries},
+            "definitions": {d.name: str(builder.definitions_path(d)) for d in definitions},
             "images": [
                 {"name": i.name, "ref": i.ref, "key": i.key, "archive": str(builder.image_path(i) / "image.tar")} for i in images if i.ref
             ],
         }
 
-    def _build(self, builder: Builder, missing: list[Binary | Image]) -> None:
-        """Two lanes: Go programs one after another (each uses all cores), and images, which mostly wait for files."""
-        programs = [entry for entry in missing if isinstance(entry, Binary)]
+    def _build(self, builder: Builder, missing: list[Entry]) -> None:
+        """Two lanes: what is made by Go one after another (each uses all cores), and images, which mostly wait for files."""
+        programs = [entry for entry in missing if not isinstance(entry, Image)]
         images = [entry for entry in missing if isinstance(entry, Image)]
-        late = [image for image in images if image.recipe.get("go")]
+        late = [image for image in images if any(layer.recipe.get("go") for layer in builder.catalog.lineage(image.name))]
         early = [image for image in images if image not in late]
         with builder.lock(), ThreadPoolExecutor(2) as lanes:
             done = [lanes.submit(self._lane, builder, programs), lanes.submit(self._lane, builder, early)]
@@ -80,27 +84,32 @@ class ActionModule(ActionBase):
 
     def _lane(self, builder: Builder, entries: list[Any]) -> None:
         for number, entry in enumerate(entries, 1):
-            place = builder.binary_path(entry) if isinstance(entry, Binary) else builder.image_path(entry)
-            if place.exists():
+            if builder.place(entry).exists():
                 continue
-            kind = "program" if isinstance(entry, Binary) else "image"
+            kind = {Binary: "program", Definitions: "definitions", Image: "image"}[type(entry)]
             with _Ticker(self._display.display, f"artifacts: {kind} {entry.name} ({number} of {len(entries)})"):
-                (builder.build_binary if isinstance(entry, Binary) else builder.build_image)(entry)
+                builder.build(entry)
 
 
-def _selection(catalog: Catalog, args: dict[str, Any]) -> tuple[list[Binary], list[Image]]:
+def _named(kind: str, known: dict[str, Any], names: list[str], path: str) -> list[str]:
+    """The names that are asked for, in the order of the catalogue; one that it does not have is an error."""
+    if unknown := sorted(set(names) - set(known)):
+        raise PlatformError(f"no {kind} named {', '.join(unknown)} in {path}; it has {', '.join(known)}")
+    return [name for name in known if name in names]
+
+
+def _selection(catalog: Catalog, args: dict[str, Any]) -> tuple[list[Binary], list[Definitions], list[Image]]:
     """The named entries, or all that are not on demand; with the bases and programs that the images need."""
+    path = args["catalog"]
     usual = [name for name, image in catalog.images.items() if not image.recipe.get("on_demand")]
     names = [*(usual if args["images"] is None else args["images"]), *args["on_demand"]]
-    if unknown := sorted(set(names) - set(catalog.images)):
-        raise PlatformError(f"no image named {', '.join(unknown)} in {args['catalog']}; it has {', '.join(catalog.images)}")
-    images = {image.name: image for name in names for image in catalog.lineage(name)}
+    images = {image.name: image for name in _named("image", catalog.images, names, path) for image in catalog.lineage(name)}
     programs = [name for name, binary in catalog.binaries.items() if not binary.on_demand]
-    wanted = programs if args["binaries"] is None else args["binaries"]
-    if unknown := sorted(set(wanted) - set(catalog.binaries)):
-        raise PlatformError(f"no program named {', '.join(unknown)} in {args['catalog']}; it has {', '.join(catalog.binaries)}")
-    needed = {*wanted, *(name for image in images.values() for name in image.recipe.get("go", []))}
-    return [b for name, b in catalog.binaries.items() if name in needed], list(images.values())
+    needed = {*_named("program", catalog.binaries, programs if args["binaries"] is None else args["binaries"], path)}
+    needed |= {name for image in images.values() for name in image.recipe.get("go", [])}
+    sets = [*catalog.definitions] if args["definitions"] is None else args["definitions"]
+    definitions = [catalog.definitions[name] for name in _named("definitions", catalog.definitions, sets, path)]
+    return [binary for name, binary in catalog.binaries.items() if name in needed], definitions, list(images.values())
 
 
 class _Ticker:

@@ -12,7 +12,7 @@ from ansible.utils.display import Display
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._kube_api import KubeApi
 from ansible_collections.dcm.platform.plugins.module_utils._kube_login import read_kubeconfig
-from ansible_collections.dcm.platform.plugins.module_utils._summary import Live, report_line, summary
+from ansible_collections.dcm.platform.plugins.module_utils._summary import INGRESS, Live, report_line, summary
 
 display = Display()
 TEXT = {"type": "str", "required": True}
@@ -28,6 +28,9 @@ ARGUMENTS: dict[str, Any] = {
     "access": {"type": "str", "choices": ["direct", "port_forward"], "default": "port_forward"},
     "namespace_data": {"type": "str", "default": "dcm-data"},
     "namespace_services": {"type": "str", "default": "dcm-services"},
+    "namespace_ingress": {"type": "str", "default": "traefik"},
+    "hosts": {"type": "dict", "default": {}},
+    "authority_file": {"type": "str", "default": ""},
     "guilds": {"type": "list", "elements": "raw", "default": []},
     "report_dir": PATH,
 }
@@ -57,7 +60,7 @@ def ask(site: dict[str, Any]) -> Live:
     """What the cluster says about itself."""
     api = KubeApi(read_kubeconfig(site["kubeconfig"], site["context"]))
     workloads: dict[str, list[tuple[str, int, int]]] = {}
-    for namespace in ("kube-system", site["namespace_data"], site["namespace_services"]):
+    for namespace in ("kube-system", site["namespace_ingress"], site["namespace_data"], site["namespace_services"]):
         sets = [item for kind in ("deployments", "statefulsets") for item in api.items(f"/apis/apps/v1/namespaces/{namespace}/{kind}")]
         if sets:
             workloads[namespace] = sorted(
@@ -65,4 +68,6 @@ def ask(site: dict[str, Any]) -> Live:
             )
     services = api.items(f"/api/v1/namespaces/{site['namespace_services']}/services")
     addresses = {item["metadata"]["name"]: item["spec"]["clusterIP"] for item in services if item["spec"]["clusterIP"] != "None"}
-    return Live(api.request("GET", "/version")["gitVersion"], len(api.items("/api/v1/nodes")), workloads, addresses)
+    entrances = api.items(f"/api/v1/namespaces/{site['namespace_ingress']}/services")
+    ingress = next((item["spec"]["clusterIP"] for item in entrances if item["metadata"]["name"] == INGRESS), "")
+    return Live(api.request("GET", "/version")["gitVersion"], len(api.items("/api/v1/nodes")), workloads, addresses, ingress)

@@ -18,6 +18,18 @@ from ansible_collections.dcm.platform.plugins.module_utils._verify_report import
 display = Display()
 REQUIRED_PATH = {"type": "path", "required": True}
 REQUIRED = {"type": "str", "required": True}
+COMPONENTS: dict[str, Any] = {
+    "namespace_ingress": {"type": "str", "default": "traefik"},
+    "namespace_cert_manager": {"type": "str", "default": "cert-manager"},
+    "namespace_dns": {"type": "str", "default": "external-dns"},
+    "domain": REQUIRED,
+    "service_hosts": {"type": "dict", "default": {}},
+    "gateway": {"type": "str", "default": "dcm"},
+    "certificate_issuer": REQUIRED,
+    "certificate_authority": {"type": "str", "default": ""},
+    "dns_own": {"type": "bool", "default": False},
+    "dns_dry_run": {"type": "bool", "default": False},
+}
 ARGUMENTS: dict[str, Any] = {
     "site": REQUIRED,
     "environment": REQUIRED,
@@ -47,6 +59,7 @@ ARGUMENTS: dict[str, Any] = {
     "redis_port": {"type": "int", "default": 6379},
     "redis_secret": {"type": "str", "default": "redis-auth", "no_log": False},
     "discord_url": {"type": "str", "default": ""},
+    "components": {"type": "dict", "required": True, "options": COMPONENTS},
     "migrations_dir": REQUIRED_PATH,
     "placements": {"type": "list", "elements": "dict", "default": []},
     "guilds": {"type": "list", "elements": "raw", "default": []},
@@ -56,7 +69,7 @@ ARGUMENTS: dict[str, Any] = {
     "at_once": {"type": "int", "default": 6},
     "report_dir": REQUIRED_PATH,
 }
-NOT_FOR_CHECKS = ("site", "guilds", "only", "at_once", "report_dir")
+NOT_FOR_CHECKS = ("site", "components", "guilds", "only", "at_once", "report_dir")
 
 
 class ActionModule(ActionBase):
@@ -87,7 +100,7 @@ def verify(arguments: dict[str, Any]) -> dict[str, Any]:
             f"there is nothing to verify: kubeconfig {arguments['kubeconfig']} does not exist; run playbooks/cluster.yml first"
         )
     inputs = {key: value for key, value in arguments.items() if key not in NOT_FOR_CHECKS}
-    site = Site(Inputs(**inputs, guilds=active_guilds(arguments["guilds"])))
+    site = Site(Inputs(**inputs, **arguments["components"], guilds=active_guilds(arguments["guilds"])))
     started, clock = dt.datetime.now(dt.UTC), time.monotonic()
     outcomes = Round(promises, site, arguments["at_once"]).run(tell)
     seconds = time.monotonic() - clock

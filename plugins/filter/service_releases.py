@@ -25,6 +25,7 @@ options:
       - C(servers) is what services can use besides each other, by name, each with C(env), and either C(egress) (rules of the chart's
         network policy) or C(service) (the service that stands for it).
       - C(vault) are values of the chart for its agent; with them secrets come from there, by the way out C(vault_egress).
+      - C(hosts) are host names by service, which C(gateway) (C(name), C(namespace), C(sectionName)) routes.
       - C(ingress_peers), C(scrape_peers) and C(egress) open flows for all of them, C(base), C(common_values) and C(values) (by service) are
         values of the chart.
     type: dict

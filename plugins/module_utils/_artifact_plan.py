@@ -20,6 +20,8 @@ from ansible_collections.dcm.platform.plugins.module_utils._errors import Platfo
 
 KEY_LENGTH = 16
 _BINARY_FIELDS = {"module", "package", "version_of", "ldflags", "tags", "links", "on_demand"}
+_WHEEL_FIELDS = {"wheel", "version_of"}
+_DEFINITION_FIELDS = {"module", "of", "path"}
 _IMAGE_FIELDS = {
     "base", "ref", "version_of", "debian", "go", "python", "maven", "files", "links", "dirs", "users", "remove", "entrypoint", "env",
     "user", "on_demand",
@@ -28,7 +30,7 @@ _IMAGE_FIELDS = {
 
 @dataclass(frozen=True)
 class Binary:
-    """One Go program: built from `package` in the locked module `folder`."""
+    """One program: built from `package` in the locked Go module `folder`, or taken out of the Python wheel of the lock file `wheel`."""
 
     name: str
     key: str
@@ -39,6 +41,19 @@ class Binary:
     links: tuple[str, ...] = ()
     on_demand: bool = False
     tags: tuple[str, ...] = ()
+    wheel: str = ""
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """The custom resource definitions below `path` of `module`, at the version that the Go module `folder` locks, as a Helm chart."""
+
+    name: str
+    key: str
+    folder: str
+    module: str
+    path: str
+    version: str
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,7 @@ class Catalog:
     """All that can be built, every entry with its content address."""
 
     binaries: dict[str, Binary] = field(default_factory=dict)
+    definitions: dict[str, Definitions] = field(default_factory=dict)
     images: dict[str, Image] = field(default_factory=dict)
 
     def lineage(self, name: str) -> list[Image]:
@@ -84,12 +100,14 @@ def tree_digest(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def module_version(go_mod: str, module: str) -> str:
-    """The version that a go.mod text requires of a module."""
-    found = re.search(rf"^\s*(?:require\s+)?{re.escape(module)} (v[^\s]+)", go_mod, re.MULTILINE)
-    if not found:
-        raise PlatformError(f"go.mod does not require {module}, which embedded/catalog.yml takes a version from")
-    return found.group(1)
+def module_version(locks: str, name: str) -> str:
+    """The version that a go.mod text requires of a module, or a lock file has of a Python package."""
+    module = rf"^\s*(?:require\s+)?{re.escape(name)} (v[^\s]+)"
+    if found := re.search(module, locks, re.MULTILINE):
+        return found.group(1)
+    if found := re.search(rf"^{re.escape(name)}==([^\s;]+)", locks, re.MULTILINE):
+        return f"v{found.group(1)}"
+    raise PlatformError(f"the lock (go.mod or *.lock) does not require {name}, which embedded/catalog.yml takes a version from")
 
 
 def _check_fields(kind: str, name: str, recipe: Mapping[str, Any], known: set[str]) -> None:
@@ -99,6 +117,8 @@ def _check_fields(kind: str, name: str, recipe: Mapping[str, Any], known: set[st
 
 
 def _read_binary(name: str, recipe: Mapping[str, Any], source: Path, go_version: str) -> Binary:
+    if "wheel" in recipe:
+        return _read_wheel(name, recipe, source)
     _check_fields("binary", name, recipe, _BINARY_FIELDS)
     folder = source / recipe["module"]
     go_mod = (folder / "go.mod").read_text()
@@ -113,7 +133,21 @@ def _read_binary(name: str, recipe: Mapping[str, Any], source: Path, go_version:
     return Binary(name, key, recipe["module"], recipe["package"], version, ldflags, links, bool(recipe.get("on_demand")), tags)
 
 
-def _read_image(name: str, recipe: Mapping[str, Any], source: Path, known: Catalog, go_mods: str, suite: str) -> Image:
+def _read_wheel(name: str, recipe: Mapping[str, Any], source: Path) -> Binary:
+    _check_fields("binary", name, recipe, _WHEEL_FIELDS)
+    lock = source / recipe["wheel"]
+    key = content_key(dict(recipe), tree_digest([lock]))
+    return Binary(name, key, "", "", module_version(lock.read_text(), recipe["version_of"]), "", wheel=recipe["wheel"])
+
+
+def _read_definitions(name: str, recipe: Mapping[str, Any], source: Path) -> Definitions:
+    _check_fields("definitions", name, recipe, _DEFINITION_FIELDS)
+    locks = [source / recipe["module"] / file for file in ("go.mod", "go.sum")]
+    version = module_version(locks[0].read_text(), recipe["of"])
+    return Definitions(name, content_key(dict(recipe), tree_digest(locks)), recipe["module"], recipe["of"], recipe["path"], version)
+
+
+def _read_image(name: str, recipe: Mapping[str, Any], source: Path, known: Catalog, locks: str, suite: str) -> Image:
     _check_fields("image", name, recipe, _IMAGE_FIELDS)
     base = recipe.get("base")
     if base is not None and base not in known.images:
@@ -127,7 +161,7 @@ def _read_image(name: str, recipe: Mapping[str, Any], source: Path, known: Catal
         known.images[base].key if base else "",
         suite if "debian" in recipe else "",
     )
-    version = module_version(go_mods, recipe["version_of"]) if "version_of" in recipe else ""
+    version = module_version(locks, recipe["version_of"]) if "version_of" in recipe else ""
     return Image(name, key, recipe.get("ref", "").format(version=version, key=key), recipe, base)
 
 
@@ -136,7 +170,10 @@ def read_catalog(text: Mapping[str, Any], source: Path, go_version: str, suite: 
     catalog = Catalog()
     for name, recipe in text["binaries"].items():
         catalog.binaries[name] = _read_binary(name, recipe, source, go_version)
-    go_mods = "\n".join((source / folder / "go.mod").read_text() for folder in sorted({b.folder for b in catalog.binaries.values()}))
+    for name, recipe in text.get("definitions", {}).items():
+        catalog.definitions[name] = _read_definitions(name, recipe, source)
+    files = {binary.wheel or f"{binary.folder}/go.mod" for binary in catalog.binaries.values()}
+    locks = "\n".join((source / file).read_text() for file in sorted(files))
     for name, recipe in text["images"].items():
-        catalog.images[name] = _read_image(name, recipe, source, catalog, go_mods, suite)
+        catalog.images[name] = _read_image(name, recipe, source, catalog, locks, suite)
     return catalog

@@ -61,6 +61,8 @@ class Site:
     base: Mapping[str, Any] = field(default_factory=dict)
     common_values: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    gateway: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_catalog(entries: Mapping[str, Mapping[str, Any] | None], site: Site) -> dict[str, Service]:
@@ -90,6 +92,9 @@ def _check_names(services: Mapping[str, Service], site: Site) -> None:
             )
     if wrong := sorted(set(site.values) - set(services)):
         raise PlatformError(f"values are given for {', '.join(wrong)}, but the catalogue has {', '.join(services)}")
+    serving = [service.name for service in services.values() if service.http]
+    if wrong := sorted(set(site.hosts) - set(serving)):
+        raise PlatformError(f"host names are given for {', '.join(wrong)}, but the services with http are {', '.join(serving)}")
 
 
 def releases(entries: Mapping[str, Mapping[str, Any] | None], site: Site) -> list[Json]:
@@ -119,6 +124,7 @@ def _values(service: Service, services: Mapping[str, Service], site: Site) -> Js
         "image": dict(site.image),
         "args": [service.command or service.name],
         "http": {"enabled": service.http, "port": HTTP_PORT},
+        "route": _route(service, site),
         "management": {"port": MANAGEMENT_PORT},
         "workload": {"kind": service.kind, "replicas": replicas},
         "autoscaling": _autoscaling(service, site),
@@ -144,6 +150,13 @@ def _autoscaling(service: Service, site: Site) -> Json:
     if service.replicas is not None or site.replicas_max <= site.replicas:
         return {"enabled": False}
     return {"enabled": True, "minReplicas": site.replicas, "maxReplicas": site.replicas_max}
+
+
+def _route(service: Service, site: Site) -> Json:
+    """A service with a host name is reached by it, through the platform's Gateway."""
+    if service.name not in site.hosts:
+        return {"kind": "none"}
+    return {"kind": "httproute", "hostnames": [site.hosts[service.name]], "httproute": {"parentRefs": [dict(site.gateway)]}}
 
 
 def _needed_first(service: Service, site: Site) -> list[str]:

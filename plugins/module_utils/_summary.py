@@ -9,6 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+INGRESS = "traefik"
+LOCAL_PORT = 8443
+
 
 @dataclasses.dataclass(frozen=True)
 class Live:
@@ -18,6 +21,7 @@ class Live:
     nodes: int
     workloads: Mapping[str, Sequence[tuple[str, int, int]]]  # by namespace: name, ready, wanted
     addresses: Mapping[str, str]  # of Services in the services' namespace
+    ingress: str = ""  # address of the ingress controller's Service
 
 
 def report_line(text: str, path: str) -> str:
@@ -46,7 +50,10 @@ def _open(site: Mapping[str, Any], live: Live) -> list[tuple[str, str]]:
     rows = [("kubectl", f"export KUBECONFIG={site['kubeconfig']} PATH={site['programs_dir']}:$PATH")]
     for service, title in (("dashboard", "dashboard"), ("gateway", "API")):
         if service in live.addresses:
-            rows.append((title, _url(site, live, service)))
+            rows.append((title, _host_url(site, live, service) or _url(site, live, service)))
+    if live.ingress and site.get("hosts") and site["access"] == "direct":
+        browser = f"kubectl -n {site['namespace_ingress']} port-forward service/{INGRESS} {LOCAL_PORT}:443"
+        rows.append(("browser", f"{browser}, then https://{next(reversed(site['hosts'].values()))}:{LOCAL_PORT}"))
     if "gateway" in live.addresses:
         mint = f"kubectl -n {site['namespace_services']} exec deploy/gateway -- /usr/bin/python3 -m dcm_service token"
         rows.append(("token", f"{mint} --guild {_guild(site)}"))
@@ -68,6 +75,17 @@ def _url(site: Mapping[str, Any], live: Live, service: str) -> str:
     if site["access"] == "direct":
         return f"http://{live.addresses[service]}:8080"
     return f"kubectl -n {site['namespace_services']} port-forward service/{service} 8080, then http://127.0.0.1:8080"
+
+
+def _host_url(site: Mapping[str, Any], live: Live, service: str) -> str:
+    """By the service's host name, with what it takes where no DNS server of this machine knows it."""
+    host = site.get("hosts", {}).get(service)
+    if not host or not live.ingress:
+        return ""
+    if site["access"] != "direct":
+        return f"https://{host}"
+    authority = f" --cacert {site['authority_file']}" if site.get("authority_file") else ""
+    return f"curl{authority} --resolve {host}:443:{live.ingress} https://{host}/"
 
 
 def _guild(site: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from ansible_collections.dcm.platform.plugins.module_utils import (
     _verify_backup,
     _verify_cluster,
     _verify_data,
+    _verify_edge,
     _verify_network,
     _verify_pods,
     _verify_services,
@@ -16,7 +17,7 @@ from ansible_collections.dcm.platform.plugins.module_utils import (
 )
 from ansible_collections.dcm.platform.plugins.module_utils._verify import Promise
 
-LAYERS = ("cluster", "vault", "data", "services")
+LAYERS = ("cluster", "vault", "components", "data", "services")
 
 
 def all_promises() -> list[Promise]:
@@ -27,6 +28,7 @@ def all_promises() -> list[Promise]:
         _verify_network,
         _verify_pods,
         _verify_vault,
+        _verify_edge,
         _verify_data,
         _verify_backup,
         _verify_services,

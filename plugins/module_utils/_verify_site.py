@@ -37,6 +37,9 @@ class Inputs:
     access: str
     namespace_data: str
     namespace_services: str
+    namespace_ingress: str
+    namespace_cert_manager: str
+    namespace_dns: str
     audit_log: str
     postgres_host: str
     postgres_pooler_host: str
@@ -56,6 +59,13 @@ class Inputs:
     redis_port: int
     redis_secret: str
     discord_url: str
+    domain: str
+    service_hosts: dict[str, str]
+    gateway: str
+    certificate_issuer: str
+    certificate_authority: str  # file; empty where certificates come from a public authority
+    dns_own: bool
+    dns_dry_run: bool
     migrations_dir: str
     placements: list[dict[str, Any]]
     guilds: list[int]
@@ -100,7 +110,10 @@ class Site:
     @property
     def namespaces(self) -> list[str]:
         """The namespaces of DCM that exist."""
-        mine = {self.inputs.namespace_data, self.inputs.namespace_services}
+        inputs = self.inputs
+        mine = {
+            inputs.namespace_data, inputs.namespace_services, inputs.namespace_ingress, inputs.namespace_cert_manager, inputs.namespace_dns
+        }  # fmt: skip
         return sorted(item.metadata.name for item in self.core.list_namespace(_request_timeout=TIMEOUT).items if item.metadata.name in mine)
 
     def anonymous(self) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: artifacts
-short_description: Build the programs and images of the embedded cluster from package registries
+short_description: Build programs, images and custom resource definitions from package registries
 version_added: 0.1.0
 description:
   - Reads an artifact catalogue and builds what is missing into a cache, each entry under the SHA-256 of all that goes into it.
@@ -40,6 +40,10 @@ options:
     description: Names of the programs to build, beside those that the images need. When left out, all but those on_demand.
     type: list
     elements: str
+  definitions:
+    description: Names of the sets of custom resource definitions to make. All when left out.
+    type: list
+    elements: str
 attributes:
   check_mode:
     description: Says what would be built and under which paths; builds nothing.
@@ -66,6 +70,7 @@ EXAMPLES = r"""
     source: .
     cache: ~/.cache/dcm-platform
     binaries: [helm]
+    definitions: []
     images: []
 """
 
@@ -81,6 +86,11 @@ binaries:
   returned: always
   type: dict
   sample: {helm: /var/cache/dcm-platform/bin/helm-0123456789abcdef}
+definitions:
+  description: For every set of custom resource definitions, the folder that is a Helm chart with them.
+  returned: always
+  type: dict
+  sample: {gateway-api: /var/cache/dcm-platform/definitions/gateway-api-0123456789abcdef}
 images:
   description: Every image that has a reference, in the order of the catalogue.
   returned: always

@@ -52,6 +52,18 @@ options:
     description: Namespace of the DCM services.
     type: str
     default: dcm-services
+  namespace_ingress:
+    description: Namespace of the ingress controller.
+    type: str
+    default: traefik
+  hosts:
+    description: Host names from outside, by service.
+    type: dict
+    default: {}
+  authority_file:
+    description: File with the certificate of the private authority; empty where certificates come from a public one.
+    type: str
+    default: ""
   guilds:
     description: Guilds of the site. The first one is used in the commands that are shown.
     type: list

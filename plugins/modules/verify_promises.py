@@ -129,6 +129,51 @@ options:
     description: Base URL of Discord's API as the services use it. Events are sent where it is the fake one.
     type: str
     default: ""
+  components:
+    description: Ingress, certificates and DNS of the site.
+    type: dict
+    required: true
+    suboptions:
+      namespace_ingress:
+        description: Namespace of the ingress controller.
+        type: str
+        default: traefik
+      namespace_cert_manager:
+        description: Namespace of cert-manager.
+        type: str
+        default: cert-manager
+      namespace_dns:
+        description: Namespace of external-dns and of the site's own DNS server.
+        type: str
+        default: external-dns
+      domain:
+        description: Host names are below this domain.
+        type: str
+        required: true
+      service_hosts:
+        description: Host names from outside, by service.
+        type: dict
+        default: {}
+      gateway:
+        description: The Gateway that routes them.
+        type: str
+        default: dcm
+      certificate_issuer:
+        description: ClusterIssuer of the certificate for the host names.
+        type: str
+        required: true
+      certificate_authority:
+        description: File with the certificate of the private authority; empty where certificates come from a public one.
+        type: str
+        default: ""
+      dns_own:
+        description: Whether the zone is held by a DNS server of the site's own.
+        type: bool
+        default: false
+      dns_dry_run:
+        description: Whether changes of records are only logged.
+        type: bool
+        default: false
   migrations_dir:
     description: Folder of the guilds' migrations.
     type: path
@@ -191,6 +236,7 @@ EXAMPLES = r"""
     postgres_host: postgres.dcm-data.svc.cluster.local
     postgres_pooler_host: postgres-pooler.dcm-data.svc.cluster.local
     redis_host: redis.dcm-data.svc.cluster.local
+    components: {domain: dcm.localhost, certificate_issuer: dcm-ca, dns_own: true}
     migrations_dir: services/migrations
     guilds: [1100000000000000001, 1100000000000000002]
     only: [data, services.event_flow]

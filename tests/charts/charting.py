@@ -18,7 +18,21 @@ Objects = dict[tuple[str, str], dict[str, Any]]
 # The least that each chart asks for.
 IMAGE = {"repository": "dcm.example/image", "tag": "0123abc"}
 LEAST: dict[str, dict[str, Any]] = {
-    name: {"image": IMAGE} for name in ("dcm-service", "lite-pgbouncer", "lite-postgres", "lite-redis", "lite-vault", "postgres-cluster")
+    name: {"image": IMAGE}
+    for name in (
+        "dcm-service", "lite-cert-manager", "lite-dns", "lite-external-dns", "lite-pgbouncer", "lite-postgres", "lite-redis", "lite-traefik",
+        "lite-vault", "postgres-cluster",
+    )
+}  # fmt: skip
+# Those whose pods speak to the API server.
+API_CLIENTS = {"lite-cert-manager", "lite-external-dns", "lite-traefik"}
+CLUSTER_WIDE = {
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "GatewayClass",
+    "IngressClass",
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
 }
 # Charts whose pods an operator makes.
 OPERATED = {"postgres-cluster"}
@@ -63,7 +77,12 @@ def render(chart: str, *layers: dict[str, Any], release: str = "gateway", namesp
     return objects
 
 
+def workloads(objects: Objects) -> list[dict[str, Any]]:
+    """Every Deployment and StatefulSet, the one that is called like the release first: the others are named after it."""
+    found = [entry for (kind, _), entry in objects.items() if kind in ("Deployment", "StatefulSet")]
+    return sorted(found, key=lambda entry: len(entry["metadata"]["name"]))
+
+
 def workload(objects: Objects) -> dict[str, Any]:
-    """The one Deployment or StatefulSet."""
-    [found] = [entry for (kind, _), entry in objects.items() if kind in ("Deployment", "StatefulSet")]
-    return found
+    """The one that is called like the release."""
+    return workloads(objects)[0]

@@ -13,7 +13,7 @@ from tests.charts.charting import render
 from tests.support.kube_api import KubeApi, kube_api  # noqa: F401
 
 # Kinds that come with controllers of their own; the API server knows them only with their definitions.
-CUSTOM = {"HTTPRoute", "ServiceMonitor"}
+CUSTOM = {"GatewayClass", "HTTPRoute", "ServiceMonitor"}
 
 FULL: dict[str, Any] = {
     "args": ["gateway"],
@@ -46,9 +46,13 @@ CASES = [
     ("dcm-service", {}),
     ("dcm-service", FULL),
     ("dcm-service", STATEFUL),
+    ("lite-cert-manager", ACCESS),
+    ("lite-dns", ACCESS),
+    ("lite-external-dns", {"secret": {"name": "dns", "env": {"key": "KEY"}}, "flags": {"aws-zone-type": "public", "once": ""}}),
     ("lite-pgbouncer", {**ACCESS, "replicas": 2}),
     ("lite-postgres", ACCESS),
     ("lite-redis", ACCESS),
+    ("lite-traefik", {**ACCESS, "gatewayClass": {"enabled": False}, "statusAddress": "10.0.0.1"}),
 ]
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.charts.chart_readme import table
-from tests.charts.charting import CHARTS, LEAST, OPERATED, Refused, helm, render, workload
+from tests.charts.charting import API_CLIENTS, CHARTS, CLUSTER_WIDE, LEAST, OPERATED, Refused, helm, render, workload, workloads
 
 APPLICATIONS = sorted(LEAST)
 WITH_PODS = sorted(set(LEAST) - OPERATED)
@@ -38,8 +38,12 @@ def test_lint(chart: str) -> None:
 
 @pytest.mark.parametrize("chart", WITH_PODS)
 def test_restricted_pod_security(chart: str) -> None:
-    pod = workload(render(chart))["spec"]["template"]["spec"]
-    assert pod["automountServiceAccountToken"] is False
+    for entry in workloads(render(chart)):
+        check_restricted(entry["spec"]["template"]["spec"], chart in API_CLIENTS)
+
+
+def check_restricted(pod: dict[str, Any], token: bool) -> None:
+    assert pod["automountServiceAccountToken"] is token
     assert pod["enableServiceLinks"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] > 0
@@ -74,8 +78,8 @@ def test_selectors_meet_the_pods(chart: str) -> None:
 
 @pytest.mark.parametrize("chart", APPLICATIONS)
 def test_all_objects_are_labelled_and_placed(chart: str) -> None:
-    for entry in render(chart, release="the-one").values():
-        assert entry["metadata"]["namespace"] == "dcm"
+    for (kind, _), entry in render(chart, release="the-one").items():
+        assert entry["metadata"].get("namespace") == (None if kind in CLUSTER_WIDE else "dcm")
         labels = entry["metadata"]["labels"]
         assert labels["helm.sh/chart"].startswith(f"{chart}-")
         assert {f"app.kubernetes.io/{part}" for part in ("name", "instance", "component", "part-of", "managed-by")} <= labels.keys()

@@ -23,11 +23,14 @@ app.kubernetes.io/name: {{ include "dcm.name" . }}
 {{- toYaml (merge (dict) $own $fixed .Values.labels) -}}
 {{- end }}
 
-{{/* Name, namespace, labels and annotations of every object. Call with (dict "root" $), and "suffix", "labels", "annotations" where needed. */}}
+{{/* Name, namespace, labels and annotations of every object. Call with (dict "root" $), and "suffix", "labels", "annotations" where needed;
+     "cluster" is for one that is in no namespace. */}}
 {{- define "dcm.metadata" -}}
 {{- $root := .root -}}
 name: {{ $root.Release.Name }}{{ .suffix }}
+{{- if not .cluster }}
 namespace: {{ $root.Release.Namespace }}
+{{- end }}
 labels:
   {{- include "dcm.podLabels" $root | nindent 2 }}
   {{- with .labels }}

@@ -91,10 +91,10 @@ exec:
 {{ toYaml .settings }}
 {{- end }}
 
-{{/* What every pod says before its containers. Call with (dict "root" $ "gracePeriodSeconds"). */}}
+{{/* What every pod says before its containers. Call with (dict "root" $ "gracePeriodSeconds"), and "suffix" where its objects have one. */}}
 {{- define "dcm.podSpec" -}}
 {{- $values := .root.Values -}}
-serviceAccountName: {{ .root.Release.Name }}
+serviceAccountName: {{ .root.Release.Name }}{{ .suffix }}
 automountServiceAccountToken: {{ $values.serviceAccount.automountToken }}
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ .gracePeriodSeconds }}
@@ -124,4 +124,36 @@ spec:
     - name: {{ .portName }}
       port: {{ .port }}
       targetPort: {{ .portName }}
+{{- end }}
+
+{{/* One probe over HTTP. Call with (dict "port" name "path" "settings" {...}). */}}
+{{- define "dcm.httpProbe" -}}
+httpGet:
+  port: {{ .port }}
+  path: {{ .path }}
+{{ toYaml .settings }}
+{{- end }}
+
+{{/* A role and who has it. Call with (dict "root" $ "rules" [...]), "suffix" where needed; "cluster" is for a ClusterRole. */}}
+{{- define "dcm.rights" -}}
+{{- $kind := ternary "ClusterRole" "Role" (eq .cluster true) -}}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $kind }}
+metadata:
+  {{- include "dcm.metadata" . | nindent 2 }}
+rules:
+  {{- toYaml .rules | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $kind }}Binding
+metadata:
+  {{- include "dcm.metadata" . | nindent 2 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ $kind }}
+  name: {{ .root.Release.Name }}{{ .suffix }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ .root.Release.Name }}{{ .account | default .suffix }}
+    namespace: {{ .root.Release.Namespace }}
 {{- end }}

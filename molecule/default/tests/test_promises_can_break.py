@@ -140,12 +140,24 @@ def secret_in_a_config_map() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def no_worker() -> Iterator[None]:
-    kubectl("scale", "deployment", "-n", "dcm-services", "worker", "--replicas=0")
-    kubectl("wait", "pods", "-n", "dcm-services", "-l", "app.kubernetes.io/name=worker", "--for=delete", "--timeout=60s")
+def without(namespace: str, deployment: str, pods: str) -> Iterator[None]:
+    kubectl("scale", "deployment", "-n", namespace, deployment, "--replicas=0")
+    kubectl("wait", "pods", "-n", namespace, "-l", f"app.kubernetes.io/name={pods}", "--for=delete", "--timeout=60s")
     yield
-    kubectl("scale", "deployment", "-n", "dcm-services", "worker", "--replicas=1")
-    kubectl("rollout", "status", "-n", "dcm-services", "deployment/worker", "--timeout=90s")
+    kubectl("scale", "deployment", "-n", namespace, deployment, "--replicas=1")
+    kubectl("rollout", "status", "-n", namespace, f"deployment/{deployment}", "--timeout=90s")
+
+
+def no_worker() -> contextlib.AbstractContextManager[None]:
+    return without("dcm-services", "worker", "worker")
+
+
+def no_webhook() -> contextlib.AbstractContextManager[None]:
+    return without("cert-manager", "cert-manager-webhook", "webhook")
+
+
+def no_ingress() -> contextlib.AbstractContextManager[None]:
+    return without("traefik", "traefik", "traefik")
 
 
 @pytest.mark.parametrize(
@@ -157,6 +169,8 @@ def no_worker() -> Iterator[None]:
         (no_admission, "cluster.admission"),
         (exempt_namespace, "cluster.admission"),
         (no_pod_security, "cluster.pod_security"),
+        (no_webhook, "components.admission"),
+        (no_ingress, "components.tls_served"),
         (mighty_services, "data.postgres_scram"),
         (one_grant_too_many, "data.guild_isolation"),
         (leaky_pooler, "data.pooler_wipes"),

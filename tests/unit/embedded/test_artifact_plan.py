@@ -26,6 +26,7 @@ def source(tmp_path: Path) -> Path:
     (tmp_path / "app").mkdir()
     (tmp_path / "app/main.py").write_text("print(1)\n")
     (tmp_path / "app.lock").write_text("a==1 --hash=sha256:00\n")
+    (tmp_path / "tool.lock").write_text("tool-bin==3.7.15 --hash=sha256:00\n")
     return tmp_path
 
 
@@ -37,9 +38,12 @@ def catalogue() -> dict[str, Any]:
                 "package": "./cmd/server",
                 "version_of": "example.org/server",
                 "ldflags": "-X v={version} -X m={minor}",
-            }
+            },
+            "tool": {"wheel": "tool.lock", "version_of": "tool-bin"},
         },
+        "definitions": {"things": {"module": "mod", "of": "example.org/other", "path": "config/crd"}},
         "images": {
+            "tool": {"ref": "example.org/tool:{version}", "version_of": "tool-bin", "go": ["tool"]},
             "server": {"ref": "example.org/server:{version}", "version_of": "example.org/server", "go": ["server"]},
             "base": {"debian": ["python3-minimal"]},
             "deps": {"base": "base", "python": {"lock": "app.lock", "target": "/app"}},
@@ -53,15 +57,24 @@ def read(source: Path, text: dict[str, Any] | None = None, go: str = "go1.26.8",
 
 
 def keys(catalog: Catalog) -> dict[str, str]:
-    return {name: entry.key for name, entry in {**{f"bin/{k}": v for k, v in catalog.binaries.items()}, **catalog.images}.items()}
+    return {
+        name: entry.key
+        for name, entry in {
+            **{f"bin/{k}": v for k, v in catalog.binaries.items()},
+            **{f"crd/{k}": v for k, v in catalog.definitions.items()},
+            **catalog.images,
+        }.items()
+    }
 
 
 def test_reading_twice_gives_the_same_keys(source: Path) -> None:
     assert keys(read(source)) == keys(read(source))
 
 
-def test_versions_come_from_go_mod(source: Path) -> None:
+def test_versions_come_from_locks(source: Path) -> None:
     catalog = read(source)
+    assert catalog.images["tool"].ref == "example.org/tool:v3.7.15"
+    assert (catalog.definitions["things"].module, catalog.definitions["things"].version) == ("example.org/other", "v0.1.0")
     assert catalog.binaries["server"].ldflags == "-X v=v1.37.2 -X m=37"
     assert catalog.images["server"].ref == "example.org/server:v1.37.2"
     assert catalog.images["app"].ref == f"example.org/app:{catalog.images['app'].key}"
@@ -74,7 +87,8 @@ def append(name: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("change", "moved"),
     [
-        (append("mod/go.sum"), {"bin/server", "server"}),
+        (append("mod/go.sum"), {"bin/server", "server", "crd/things"}),
+        (append("tool.lock"), {"bin/tool", "tool"}),
         (append("mod/cmd/server/main.go"), {"bin/server", "server"}),
         (append("app.lock"), {"deps", "app"}),
         (append("app/main.py"), {"app"}),
