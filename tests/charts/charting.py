@@ -17,13 +17,11 @@ Objects = dict[tuple[str, str], dict[str, Any]]
 
 # The least that each chart asks for.
 IMAGE = {"repository": "dcm.example/image", "tag": "0123abc"}
-LEAST: dict[str, dict[str, Any]] = {
-    name: {"image": IMAGE}
-    for name in (
-        "dcm-service", "lite-cert-manager", "lite-dns", "lite-external-dns", "lite-pgbouncer", "lite-postgres", "lite-redis", "lite-traefik",
-        "lite-vault", "postgres-cluster",
-    )
-}  # fmt: skip
+NAMES = (
+    "dcm-service", "lite-cert-manager", "lite-dns", "lite-external-dns", "lite-pgbouncer", "lite-postgres", "lite-redis", "lite-traefik",
+    "lite-vault", "postgres-cluster",
+)  # fmt: skip
+LEAST: dict[str, dict[str, Any]] = {name: {"image": IMAGE} for name in NAMES}
 # Those whose pods speak to the API server.
 API_CLIENTS = {"lite-cert-manager", "lite-external-dns", "lite-traefik"}
 CLUSTER_WIDE = {
