@@ -8,10 +8,10 @@ a kill it goes on saying that it is running, and node_textfile_mtime_seconds get
 
 from __future__ import annotations
 
+import http.client
 import re
 import threading
 import time
-import urllib.error
 import urllib.parse
 from bisect import bisect_left
 from collections import Counter
@@ -21,7 +21,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ansible.module_utils.urls import open_url
 from ansible_collections.dcm.platform.plugins.module_utils import _files
 from ansible_collections.dcm.platform.plugins.module_utils._errors import PlatformError
 from ansible_collections.dcm.platform.plugins.module_utils._guild_model import NOTHING, Outcome
@@ -186,8 +185,8 @@ class Target:
         try:
             if self.url:
                 self._push(render(self._labelled(metrics)).encode())
-        except (OSError, urllib.error.URLError) as problem:
-            problems.append(f"metrics_url: {self.url} did not take the metrics: {getattr(problem, 'reason', problem)}")
+        except (OSError, http.client.HTTPException) as problem:
+            problems.append(f"metrics_url: {self.url} did not take the metrics: {str(problem) or type(problem).__name__}")
         return "; ".join(problems)
 
     def _labelled(self, metrics: Sequence[Metric]) -> Sequence[Metric]:
@@ -213,8 +212,17 @@ class Target:
 
     def _push(self, body: bytes) -> None:
         """POST replaces the metrics of the same names alone: the last success stays."""
-        address = f"{(self.url or '').rstrip('/')}/metrics/job/{self.job}" + (f"/server/{self.server}" if self.server else "")
-        open_url(address, body, {"Content-Type": "text/plain; version=0.0.4"}, method="POST", timeout=PUSH_SECONDS).close()
+        gateway = urllib.parse.urlsplit((self.url or "").rstrip("/"))
+        path = f"{gateway.path}/metrics/job/{self.job}" + (f"/server/{self.server}" if self.server else "")
+        secure = gateway.scheme == "https"
+        connection = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(gateway.netloc, timeout=PUSH_SECONDS)
+        try:
+            connection.request("POST", path, body, {"Content-Type": "text/plain; version=0.0.4"})
+            answer = connection.getresponse()
+            if answer.status >= http.client.MULTIPLE_CHOICES:
+                raise OSError(f"HTTP {answer.status} {answer.reason}")
+        finally:
+            connection.close()
 
 
 class Publisher:
