@@ -44,6 +44,15 @@ test: bootstrap ## run every check and test; logs in build/logs, summary in buil
 test-%: bootstrap ## run one suite: test-repo, test-unit, test-charts, test-integration, test-services, test-molecule, test-cnpg
 	@scripts/checks.py test-$*
 
+.PHONY: test-upstream
+test-upstream: bootstrap ## try the real upstream charts with our values: CHARTS=<folder that playbooks/charts_mirror.yml made>
+	@if [[ -z '$(CHARTS)' ]]; then
+	    echo 'test-upstream: skipped: it needs the packages of charts/lock.yml, which are no part of this repository.'
+	    echo 'Run it with CHARTS=<folder>; playbooks/charts_mirror.yml makes such a folder where chart repositories can be reached.'
+	    exit 0
+	fi
+	DCM_TEST_CHARTS='$(abspath $(CHARTS))' DCM_TEST_CHARTS_UNVERIFIED='$(UNVERIFIED)' scripts/checks.py test-upstream
+
 .PHONY: lint
 lint: bootstrap ## run the linters and type checkers alone
 	@scripts/checks.py lint

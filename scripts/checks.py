@@ -33,7 +33,7 @@ LOGS = ROOT / "build" / "logs"
 REPORTS = ROOT / "build" / "reports"
 VENV = (ROOT / ".venv").resolve() / "bin"
 # Steps that run only when they are named; what they print is their purpose.
-ON_DEMAND = {"bench", "test-cnpg"}
+ON_DEMAND = {"bench", "test-cnpg", "test-upstream"}
 # Suites that are no part of `make test`, and the order of those that are: the cheapest first.
 NOT_TESTS = {"bench", "support"}
 ORDER = ["repo", "unit", "charts", "integration"]
@@ -90,7 +90,8 @@ def test_steps() -> list[Step]:
     others = [suite_step(suite, binaries.name) for suite in suites() if suite not in BARE]
     sanity = Step("test-sanity", [str(ROOT / "scripts/sanity")], side_by_side=True)
     bench = Step("bench", [str(VENV / "python"), "-m", "pytest", "-q", "-s", "tests/bench"], ROOT, [binaries.name])
-    return [*bare, sanity, binaries, *others, *service_steps(), Step("test-molecule", [str(VENV / "molecule"), "test", "--all"]), bench]
+    molecule = Step("test-molecule", [str(VENV / "molecule"), "test", "--all"])
+    return [*bare, sanity, binaries, *others, *service_steps(), molecule, bench]
 
 
 def service_steps() -> list[Step]:

@@ -67,6 +67,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 from ansible_collections.dcm.platform.plugins.module_utils._chart_lock import (
     LockedChart,
+    chosen,
     digest_problem,
     read_lock,
     read_source,
@@ -87,9 +88,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         try:
             lock = Path(self.get_option("lock_file") or LOCK)
             charts = read_lock(lock.read_text(encoding="utf-8"), str(lock))
-            if unknown := sorted(set(terms) - set(charts)):
-                raise PlatformError(f"no chart named {', '.join(unknown)} is in {lock}; there are {', '.join(charts)}")
-            return [self._release(charts[term], known) for term in terms]
+            by_name = {chart.name: chart for chart in chosen(charts, terms)}
+            return [self._release(by_name[term], known) for term in terms]
         except (PlatformError, OSError) as error:
             raise AnsibleLookupError(f"locked_chart: {error}") from error
 

@@ -81,6 +81,13 @@ def read_lock(text: str, where: str = "charts/lock.yml") -> dict[str, LockedChar
     return charts
 
 
+def chosen(charts: Mapping[str, LockedChart], names: list[str] | None) -> list[LockedChart]:
+    """The named charts, or all."""
+    if unknown := sorted(set(names or []) - set(charts)):
+        raise PlatformError(f"no chart named {', '.join(unknown)} is in the lock; there are {', '.join(charts)}")
+    return [chart for name, chart in charts.items() if names is None or name in names]
+
+
 def _entry_problems(name: Any, entry: Any) -> list[str]:
     wanted = {field.name for field in fields(LockedChart)} - {"name"}
     if not isinstance(entry, dict) or set(entry) != wanted:
@@ -137,3 +144,43 @@ def release_of(chart: LockedChart, source: ChartSource) -> dict[str, Any]:
         release |= {"chart_ref": f"{repository}/{chart.chart}"} if oci else {"chart_ref": chart.chart, "chart_repo_url": repository}
         release |= {"plain_http": True} if source.plain_http else {}
     return release | ({"chart_digest": chart.sha256} if chart.sha256 else {})
+
+
+@dataclass(frozen=True)
+class FoundPackage:
+    """What a repository handed out for a locked chart."""
+
+    name: str
+    version: str
+    sha256: str
+    app_version: str
+
+
+def lock_change(chart: LockedChart, found: FoundPackage, accepted: bool) -> dict[str, str]:
+    """The fields of an entry that the package settles; content that changed under its version is an error unless it is accepted."""
+    if (found.name, found.version) != (chart.chart, chart.version):
+        raise PlatformError(f"{chart.name}: the package of {chart.chart} {chart.version} says that it is {found.name} {found.version}.")
+    if chart.sha256 and found.sha256 != chart.sha256 and not accepted:
+        raise PlatformError(
+            f"{chart.name}: {chart.repository} hands out another content for {chart.chart} {chart.version}: sha256 {found.sha256}, "
+            f"locked is {chart.sha256}. A published version does not change: find out why. Only then name it in `accept`."
+        )
+    new = {"sha256": found.sha256, "app_version": found.app_version or chart.app_version}
+    return {field: value for field, value in new.items() if value != getattr(chart, field)}
+
+
+def changed_lock(text: str, changes: Mapping[str, Mapping[str, str]]) -> str:
+    """The text of a lock file with these fields changed; order, comments and everything else stay."""
+    lines, name = [], ""
+    for line in text.splitlines(keepends=True):
+        if entry := re.match(r"  ([^\s#:]+):\s*$", line):
+            name = entry[1]
+        field = re.match(r"    (\w+): ", line)
+        change = changes.get(name, {}).get(field[1]) if field else None
+        lines.append(line if field is None or change is None else f"    {field[1]}: {_scalar(change)}\n")
+    return "".join(lines)
+
+
+def _scalar(value: str) -> str:
+    """A text as YAML reads it back as text."""
+    return str(yaml.safe_dump(value).splitlines()[0])

@@ -27,11 +27,11 @@ _BOOKKEEPING = ("managedFields", "resourceVersion", "uid", "creationTimestamp", 
 
 
 class _ManifestLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML as Kubernetes reads it: no dates and no base-60 numbers, which would be sent back changed."""
+    """YAML as Kubernetes reads it: no dates and no base-60 numbers, which would be sent back changed; a lone `=` is text."""
 
 
 _ManifestLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[1] not in ("timestamp", "int", "float")]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[1] not in ("timestamp", "int", "float", "value")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _ManifestLoader.add_implicit_resolver(

@@ -46,7 +46,7 @@ def test_make_help_lists_what_the_readme_promises() -> None:
 
 def test_every_suite_and_hook_is_a_step_of_make_test() -> None:
     suites = {path.relative_to(ROOT / "tests").parts[0] for path in under("tests") if path.name.startswith("test_")} - {"bench", "support"}
-    on_demand = {"test-cnpg"}
+    on_demand = {"test-cnpg", "test-upstream"}
     assert {f"test-{suite}" for suite in suites} - set(listed()) == on_demand
     assert on_demand <= set(listed(*on_demand))
     assert not {f"lint-{hook['id']}" for hook in HOOKS} - set(listed())

@@ -113,7 +113,8 @@ def test_without_an_inventory_nothing_runs(clone: Path) -> None:
 
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=short)
 def test_playbook_begins_with_the_guard(path: Path) -> None:
-    if path.name == "guard.yml":
+    """Unless it touches no site: all that it does happens on this machine, without an inventory."""
+    if path.name == "guard.yml" or all(play.get("hosts") == "localhost" for play in load(path)):
         return
     first = load(path)[0].get("ansible.builtin.import_playbook", "")
     assert first == "guard.yml" or load(path.parent / first)[0]["ansible.builtin.import_playbook"] == "guard.yml"
