@@ -168,7 +168,10 @@ def test_a_pushgateway_gets_the_same(gateway: str) -> None:
 
 def test_what_does_not_take_metrics_is_told_and_stops_nothing(gateway: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Gateway, "answer", 400)
-    assert f"metrics_url: {gateway} did not take the metrics: HTTP 400 Bad Request" in publish(metrics.Target(url=gateway), success=True).trouble
+    assert (
+        f"metrics_url: {gateway} did not take the metrics: HTTP 400 Bad Request"
+        in publish(metrics.Target(url=gateway), success=True).trouble
+    )
     gone = metrics.Target(str(tmp_path / "gone" / "a.prom"), "http://127.0.0.1:1")
     (tmp_path / "gone").write_text("a file, no folder")
     trouble = publish(gone, success=True).trouble
