@@ -56,17 +56,24 @@ SETTINGS = {"max_locks_per_transaction": "512", "max_wal_size": "8GB", "checkpoi
 KINDS = ("wall", "server_cpu")
 TOGETHER = 10
 LOOPED = 3
+FILL = """
+INSERT INTO {schema}.cleanup_action (event_id, channel_id, message_id, author_id, action, reason, trace_id)
+SELECT md5(n::text), 1100000000000000000 + n % 9, 1200000000000000000 + n, 1300000000000000000 + n % 97, 'deleted',
+    'matched the rule no-invites, pattern number ' || n % 13, md5((n + 1)::text)
+FROM generate_series(1, {actions}) n
+"""
 TABLES = ("settings", "cleanup_rule", "cleanup_action")
 
 
 class Bench:
     """One server, one database; the guilds of each contestant in turn."""
 
-    def __init__(self, server: PostgresServer, guilds: int, connections: int, folder: Path) -> None:
+    def __init__(self, server: PostgresServer, guilds: int, connections: int, folder: Path, actions: int) -> None:
         self.server = server
         self.database = server.create_database("bench")
         self.guilds = guilds
         self.connections = connections
+        self.actions = actions
         self.folder = folder
         self.used = 0
         for file in (SOURCE / "services" / "migrations").glob("*.sql"):
@@ -128,6 +135,12 @@ class Bench:
         schema, owner = schema_name(guild_id), owner_role(guild_id)
         roles = f"DROP OWNED BY {owner}; DROP ROLE {schema}_app; DROP ROLE {owner};"
         return f"DROP SCHEMA {schema} CASCADE; {roles}".encode()
+
+    def fill(self, ids: Sequence[int]) -> None:
+        """What a guild that lives has to export; not measured."""
+        with self.access().connect("bench") as conn:
+            for guild_id in ids:
+                conn.execute(FILL.format(schema=schema_name(guild_id), actions=self.actions).encode())
 
     def copy_by_hand(self, ids: Sequence[int], folder: Path) -> None:
         """Every table into a file, and nothing else: one connection after the other would be slower, more than these are not faster."""
@@ -210,13 +223,17 @@ def one_round(bench: Bench, newest: Any, folder: Path) -> dict[str, dict[str, di
     migrate = [b";".join(single[start : start + TOGETHER]) for start in range(0, len(single), TOGETHER)]
     erase = [bench.erase_script(guild_id) for guild_id in raw]
     (folder / "raw").mkdir(parents=True)
-    return {
+    found = {
         "onboard": {"raw": bench.measure(lambda: bench.by_hand(create)), "engine": bench.measure(lambda: bench.engine(own, bench.first))},
         "nothing": {"engine": bench.measure(lambda: bench.engine(own, bench.first))},
         "migrate": {
             "raw": bench.measure(lambda: bench.by_hand(migrate)),
             "engine": bench.measure(lambda: bench.engine(own, newest, "migrated")),
         },
+    }
+    bench.fill([*raw, *own])
+    return {
+        **found,
         "export": {
             "raw": bench.measure(lambda: bench.copy_by_hand(raw, folder / "raw")),
             "engine": bench.measure(lambda: bench.export(own, folder / "engine")),
@@ -226,17 +243,17 @@ def one_round(bench: Bench, newest: Any, folder: Path) -> dict[str, dict[str, di
     }
 
 
-def run(guilds: int = 200, connections: int = 2, rounds: int = 3) -> dict[str, Any]:
+def run(guilds: int = 200, connections: int = 2, rounds: int = 3, actions: int = 1000) -> dict[str, Any]:
     """Medians over the rounds, per guild in milliseconds, and the engine's throughput as a share of the raw one's."""
     with running_postgres(SETTINGS) as server, tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
-        bench = Bench(server, guilds, connections, Path(first))
+        bench = Bench(server, guilds, connections, Path(first), actions)
         for file in [*bench.folder.glob("*.sql")]:
             (Path(second) / file.name).write_text(file.read_text())
         (Path(second) / "20990101000000_note.sql").write_text(NEXT)
         newest = read_migrations(second)
         found = [one_round(bench, newest, Path(first) / f"round {number}") for number in range(rounds)]
         looped = bench.loop()
-    numbers = {"guilds": guilds, "connections": connections, "rounds": rounds, **_summary(found, guilds)}
+    numbers = {"guilds": guilds, "connections": connections, "rounds": rounds, "actions": actions, **_summary(found, guilds)}
     numbers["ms_per_guild"]["onboard"]["loop"] = {"wall": round(looped["wall"] * 1000 / guilds, 1)}
     numbers["times_the_loop"] = round(looped["wall"] * 1000 / guilds / numbers["ms_per_guild"]["onboard"]["engine"]["wall"], 1)
     return numbers
@@ -263,7 +280,10 @@ def _summary(found: list[dict[str, dict[str, dict[str, float]]]], guilds: int) -
 
 
 def describe(numbers: dict[str, Any]) -> str:
-    head = "{guilds} guilds, {connections} connections, median of {rounds} rounds; ms per guild, wall (server CPU)"
+    head = (
+        "{guilds} guilds, {connections} connections, median of {rounds} rounds, {actions} rows a guild to export; "
+        "ms per guild, wall (server CPU)"
+    )
     lines = [head.format(**numbers)]
     for case, sides in numbers["ms_per_guild"].items():
         cells = ", ".join(
@@ -280,13 +300,14 @@ def main() -> None:
     parser.add_argument("--guilds", type=int, nargs="+", default=[200], help="how many; several numbers run one after the other")
     parser.add_argument("--connections", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--actions", type=int, default=1000, help="rows that each guild has when it is exported")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     parser.add_argument("--csv", type=Path, help="write them as rows")
     parser.add_argument("--plot", type=Path, help="draw them (SVG)")
     arguments = parser.parse_args()
     found = []
     for guilds in arguments.guilds:
-        found.append(run(guilds, arguments.connections, arguments.rounds))
+        found.append(run(guilds, arguments.connections, arguments.rounds, arguments.actions))
         print(describe(found[-1]), flush=True)
     every = [row for numbers in found for row in rows(numbers)]
     if arguments.json:
