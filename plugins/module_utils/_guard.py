@@ -21,7 +21,14 @@ PATHS = ("platform_state_dir", "platform_kubeconfig", "platform_cache_dir", "pla
 
 # Inputs that may stay empty. An empty value of any other one means: the operator still has to fill it in.
 MAY_BE_EMPTY = frozenset(
-    {"platform_cluster_uid", "platform_kube_context", "platform_postgres_ca_secret", "platform_discord_api_url", "platform_confirm"}
+    {
+        "platform_certificate_authority",
+        "platform_cluster_uid",
+        "platform_confirm",
+        "platform_discord_api_url",
+        "platform_kube_context",
+        "platform_postgres_ca_secret",
+    }
 )
 # And those that only an object store for backups needs.
 OF_S3 = frozenset({"platform_backup_s3_bucket", "platform_backup_s3_endpoint", "platform_backup_s3_region"})

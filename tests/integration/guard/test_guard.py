@@ -47,6 +47,7 @@ class Site:
         self.inventory = folder / "inventories" / environment
         shutil.copytree(ROOT / "inventories" / environment, self.inventory)
         filled = {"platform_domain": "dcm.example", "platform_services_image": "dcm.example/service", "platform_services_tag": "1"}
+        filled |= {f"platform_backup_s3_{part}": "backups.example" for part in ("bucket", "endpoint", "region")}
         self.set(platform_state_dir=str(self.state), **filled, **values)
 
     def set(self, **values: object) -> None:
